@@ -1,0 +1,81 @@
+"""The commands and their options; what they do lies in the other files of this folder."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from notifykit.cli import git, tables
+from notifykit.cli.demo import play
+from notifykit.cli.history import History
+from notifykit.cli.letters import Letters
+from notifykit.errors import NotifyKitError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+MOST = 2000
+
+
+@app.callback()
+def notifykit() -> None:
+    """Notification infrastructure as a library."""
+
+
+@app.command()
+def demo(
+    repository: Annotated[
+        Path | None,
+        typer.Argument(help="A git repository.", show_default="the one you stand in, else a sample"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many of its latest commits; 0 for all.")] = MOST,
+    db: Annotated[
+        str | None, typer.Option(metavar="URL", help="The database.", show_default="a temporary SQLite file")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where e-mails go.", show_default="a temporary folder")
+    ] = None,
+) -> None:
+    """Make notifications out of a git history: inbox, reminders by e-mail, and why somebody got none."""
+    console = Console()
+    try:
+        with console.status("Reading the history"):
+            history = _history(repository, limit, console)
+        try:
+            place = Path(tempfile.mkdtemp(prefix="notifykit-demo-")) if db is None or out is None else Path()
+            url = db or f"sqlite:///{place / 'demo.db'}"
+            story = play(history, url=url, letters=Letters(out or place / "mail"), console=console)
+        finally:
+            history.close()
+    except (NotifyKitError, OSError) as error:
+        typer.echo(f"notifykit: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from error
+    for part in tables.of(story):
+        console.print(part)
+
+
+def _history(repository: Path | None, limit: int, console: Console) -> History:
+    """The history asked for; if none was asked for, the one at hand if it has somebody to tell, else the sample."""
+    if repository is not None:
+        return _read(repository, limit)
+    try:
+        here = _read(Path(), limit)
+    except git.NoRepositoryError as error:
+        console.print(Text(f"{error} The demo tells the sample history in the package instead."))
+        return History.sample()
+    if len(here.people) > 1:
+        return here
+    here.close()
+    console.print(
+        "The repository you stand in has one author, and nobody is told of their own commits:"
+        " the demo tells the sample history in the package instead."
+    )
+    return History.sample()
+
+
+def _read(repository: Path, limit: int) -> History:
+    git.check(repository)
+    return History.read(git.commits(repository, limit=limit), str(repository.resolve()))

@@ -1,0 +1,225 @@
+"""Claim due jobs, look once more whether their messages may go, and make calls of those that may."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from notifykit.delivery.addresses import addresses, devices
+from notifykit.delivery.custom import checked, context
+from notifykit.delivery.record import Entry, Tally, record, record_unknown
+from notifykit.delivery.rendering import Renderer
+from notifykit.delivery.rulings import CANCELLED, DROPPED, NO_PROVIDER, Ruling, skipped, without_sender, worn_out
+from notifykit.delivery.sending import Call, Prepared, Sender, Senders
+from notifykit.delivery.task import Stored, Task
+from notifykit.model import DeliveryAttempt, Message, Preference
+from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.preference import EVERYTHING, of_workflow
+from notifykit.resources import run_facts
+from notifykit.resources.run_facts import RunFacts
+from notifykit.settings import LEASE
+from notifykit.store import claiming
+from notifykit.store.claiming import ClaimedJob
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+from notifykit.workflow.preferences import decide
+from notifykit.workflow.steps import Custom
+
+MESSAGES = Statement(
+    select(
+        col(Message.id),
+        col(Message.environment),
+        col(Message.channel),
+        col(Message.status),
+        col(Message.subject),
+        col(Message.body),
+        col(Message.data),
+        col(Message.expires_at),
+        col(Message.created_at),
+    ).where(within(Message.id, "ids"))
+)
+NUMBERS = Statement(
+    select(col(DeliveryAttempt.message), func.max(DeliveryAttempt.attempt))
+    .where(within(DeliveryAttempt.message, "ids"))
+    .group_by(col(DeliveryAttempt.message))
+)
+CHOICES = Statement(
+    select(col(Preference.subject), col(Preference.channel), col(Preference.target), col(Preference.enabled)).where(
+        within(Preference.environment, "environments"),
+        within(Preference.subject, "ids"),
+        within(Preference.target, "targets"),
+    )
+)
+DELIVERIES = (JobKind.DELIVER, JobKind.CUSTOM)
+
+Choices = Mapping[tuple[int, int], Mapping[str, bool]]
+"""By subscriber and channel: what was chosen, by target."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one claim took.
+
+    Attributes:
+        calls: Calls to make, each for its job.
+        tally: Messages that ended at the claim.
+        waiting: What jobs wait for, and how many.
+        put_off: Jobs that wait for a provider.
+        claimed: How many jobs were taken.
+    """
+
+    calls: list[tuple[Task, Call]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    waiting: Counter[str] = field(default_factory=Counter)
+    put_off: set[int] = field(default_factory=set)
+    claimed: int = 0
+
+
+def claim(unit: Unit, senders: Senders, *, owner: str, limit: int, event: int | None, deadline: float | None) -> Batch:
+    """Claim due jobs and decide which calls to make.
+
+    What needs no call is settled here, in the same unit: opted out, unreachable or expired messages are skipped, what
+    has no provider is put off, what was tried too often is given up.
+
+    Args:
+        unit: A unit of its own.
+        senders: Who serves which channel here.
+        owner: Who claims.
+        limit: Jobs at most; all of their calls should fit in one lease.
+        event: Only this event's, or None.
+        deadline: When the drain's budget is spent, by `clock.monotonic`; the first call is made in any case.
+    """
+    jobs = claiming.claim(
+        unit,
+        kinds=DELIVERIES,
+        needs=sorted(unit.registry.functions()),
+        owner=owner,
+        limit=limit,
+        lease_until=unit.now + LEASE,
+        event=event,
+    )
+    batch = Batch(claimed=len(jobs))
+    if jobs:
+        tasks, orphans = _tasks(unit, jobs)
+        claiming.finish(unit, [(job.due_at, job.id, owner, job.attempt) for job in orphans])
+        record_unknown(unit, [task for task in tasks if task.job.previous_lease and task.message is not None])
+        _sort(unit, senders, owner, tasks, batch, deadline)
+    return batch
+
+
+def _sort(
+    unit: Unit, senders: Senders, owner: str, tasks: Sequence[Task], batch: Batch, deadline: float | None
+) -> None:
+    choices, renderer, settled = _choices(unit, tasks), Renderer(), list[Entry]()
+    for task in tasks:
+        sender = _sender(task, senders)
+        ruling = _ruling(task, sender, choices, unit.now)
+        if ruling is None:
+            assert sender is not None
+            batch.calls.append((task, _call(unit, task, sender, renderer, deadline if batch.calls else None)))
+            continue
+        settled.append(Entry(task, ruling))
+        if ruling.reason == NO_PROVIDER and task.message is not None:
+            batch.put_off.add(task.job.id)
+            batch.waiting[f"{task.message.word}: {NO_PROVIDER}"] += 1
+    batch.tally = record(unit, owner, settled)
+
+
+def _sender(task: Task, senders: Senders) -> Sender | None:
+    if task.message is not None:
+        return senders.of(task.message.word)
+    assert isinstance(task.step, Custom)
+    return Sender("", task.step.run)
+
+
+def _ruling(task: Task, sender: Sender | None, choices: Choices, now: datetime) -> Ruling | None:
+    """What becomes of a job without a call; None where its call is to be made."""
+    message = task.message
+    if message is None:
+        return worn_out(task) if task.facts.status == RunStatus.WAITING.value else DROPPED
+    if message.status != MessageStatus.QUEUED.value:
+        return DROPPED
+    if task.facts.person is None or task.facts.status == RunStatus.CANCELLED.value:
+        return CANCELLED
+    if message.expires_at is not None and message.expires_at <= now:
+        return skipped("expired")
+    if not _wanted(task, message, choices):
+        return skipped("preference")
+    if not task.is_reachable:
+        return skipped("no_address")
+    return worn_out(task) or (None if sender else without_sender(task, now))
+
+
+def _wanted(task: Task, message: Stored, choices: Choices) -> bool:
+    return decide(
+        message.word,
+        workflow=task.workflow.key,
+        critical=task.workflow.critical,
+        defaults=task.workflow.preferences,
+        choices=choices.get((task.facts.subscriber_row, message.channel), {}),
+    ).allow
+
+
+def _call(unit: Unit, task: Task, sender: Sender, renderer: Renderer, deadline: float | None) -> Call:
+    lease_until = unit.now + LEASE
+    if task.message is None:
+        argument = partial(_context, task)
+        return Call(sender, argument, unit.clock, lease_until, deadline, check=partial(checked, task.step.id))
+    return Call(sender, partial(_message, renderer, task), unit.clock, lease_until, deadline)
+
+
+def _context(task: Task) -> Prepared:
+    return Prepared(context(task))
+
+
+def _message(renderer: Renderer, task: Task) -> Prepared:
+    return Prepared(*renderer.prepare(task))
+
+
+def _tasks(unit: Unit, jobs: Sequence[ClaimedJob]) -> tuple[list[Task], list[ClaimedJob]]:
+    """The jobs with all they need, in a few queries; and those whose run or message is gone."""
+    known = run_facts.load(unit, sorted({job.run for job in jobs}))
+    ids = sorted(job.message for job in jobs if job.message)
+    messages = {row[0]: Stored(*row) for row in MESSAGES.rows(unit, ids=ids)} if ids else {}
+    numbers: dict[int, int] = dict(NUMBERS.rows(unit, ids=ids)) if ids else {}
+    reached = devices(unit, {known[job.run].subscriber_row for job in jobs if _needs_device(job, known, messages)})
+    tasks, orphans = [], []
+    for job in jobs:
+        facts = known.get(job.run)
+        if facts is None or (job.message and job.message not in messages):
+            orphans.append(job)
+            continue
+        subscriber = facts.subscriber
+        there = addresses(subscriber, reached.get(facts.subscriber_row))
+        number = numbers.get(job.message, 0) + (2 if job.previous_lease else 1)
+        tasks.append(Task(job, facts, subscriber, messages.get(job.message), there, number))
+    return tasks, orphans
+
+
+def _needs_device(job: ClaimedJob, known: Mapping[int, RunFacts], messages: Mapping[int, Stored]) -> bool:
+    return job.run in known and job.message in messages and messages[job.message].word in {"push", "chat"}
+
+
+def _choices(unit: Unit, tasks: Sequence[Task]) -> Choices:
+    asked = [(task, task.message) for task in tasks if task.message is not None and not task.workflow.critical]
+    found: dict[tuple[int, int], dict[str, bool]] = {}
+    if asked:
+        for subject, channel, target, enabled in CHOICES.rows(
+            unit,
+            environments=sorted({message.environment for _, message in asked}),
+            ids=_distinct(task.facts.subscriber_row for task, _ in asked),
+            targets=[EVERYTHING, *_distinct(of_workflow(task.workflow.key) for task, _ in asked)],
+        ):
+            found.setdefault((subject, channel), {})[target] = bool(enabled)
+    return found
+
+
+def _distinct(values: Any) -> Collection[Any]:
+    return sorted(set(values))

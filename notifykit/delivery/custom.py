@@ -1,0 +1,91 @@
+"""Custom steps that wait: the host's functions, called as a delivery is, their results kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
+
+from notifykit.clock import micros
+from notifykit.delivery.outcomes import Outcome
+from notifykit.delivery.rulings import Ruling
+from notifykit.delivery.task import Task
+from notifykit.errors import InputError, PermanentDeliveryError
+from notifykit.model import Job, Run
+from notifykit.model.codes import JobKind, MessageStatus
+from notifykit.model.trace import line
+from notifykit.store import traces
+from notifykit.store.rows import insert_rows
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+from notifykit.workflow.context import Context, context_of, fields_returned
+
+RESULTS = Statement(select(col(Run.id), col(Run.results)).where(within(Run.id, "ids")))
+KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
+ADVANCE = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues", "lease_until")
+
+COMPLETED = "completed"
+
+
+def context(task: Task) -> Context[Any]:
+    """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
+    return context_of(task.workflow, task.scope, task.key)
+
+
+def checked(step: str, answer: Any) -> Mapping[str, Any]:
+    """A function's result as plain JSON.
+
+    Args:
+        step: The step's id.
+        answer: What it returned: a mapping, or None for no fields.
+
+    Raises:
+        PermanentDeliveryError: It can't be kept, which calling again would not change.
+    """
+    try:
+        return fields_returned(step, answer)
+    except InputError as error:
+        raise PermanentDeliveryError(str(error)) from error
+
+
+def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) -> None:
+    """Keep the results of custom steps, and let their runs go on from there.
+
+    Args:
+        unit: The unit in which their jobs were finished or put off, fenced.
+        entries: The steps that this process called.
+    """
+    if not entries:
+        return
+    traces.append(unit, [(task.job.run, _line(unit, task, ruling, outcome)) for task, ruling, outcome in entries])
+    done = {task.job.run: (task, _record(unit, ruling, outcome)) for task, ruling, outcome in entries if ruling.status}
+    if not done:
+        return
+    kept = []
+    for run, results in RESULTS.rows(unit, ids=sorted(done)):
+        task, made = done[run]
+        kept.append({"row": run, "results": results | {task.step.id: made}})
+    KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
+    now = unit.moment(unit.now)
+    jobs = [task.job for task, _ in done.values()]
+    rows = [(now, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, "", "", 0, 0, None) for job in jobs]
+    insert_rows(unit, Job, ADVANCE, rows)
+    unit.schedule(unit.now)
+
+
+def _record(unit: Unit, ruling: Ruling, outcome: Outcome | None) -> dict[str, Any]:
+    status = "failed" if ruling.status is MessageStatus.FAILED else COMPLETED
+    fields = outcome.result if outcome and outcome.result else {}
+    return {**fields, "status": status, "reason": ruling.reason, "at": unit.now.isoformat()}
+
+
+def _line(unit: Unit, task: Task, ruling: Ruling, outcome: Outcome | None) -> str:
+    at, step = micros(unit.now), task.step.id
+    if ruling.status is not None:
+        kind = "step_failed" if ruling.status is MessageStatus.FAILED else "step_completed"
+        return line(at, step, kind, ruling.reason)
+    if outcome is None or outcome.ending != "transient":
+        return ""
+    return line(at, step, "attempt", outcome.error, {"attempt": task.job.attempt, "outcome": "transient"})

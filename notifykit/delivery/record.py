@@ -1,0 +1,227 @@
+"""What happened, written: one transaction for a whole batch, fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, update
+from sqlmodel import col
+
+from notifykit.clock import micros
+from notifykit.delivery.custom import go_on
+from notifykit.delivery.outcomes import Outcome
+from notifykit.delivery.rulings import Ruling
+from notifykit.delivery.task import Task
+from notifykit.model import DeliveryAttempt, Message
+from notifykit.model.codes import AttemptClass, MessageStatus
+from notifykit.model.trace import line
+from notifykit.settings import LEASE
+from notifykit.signals import MessageFailed, MessageSent, MessageSkipped
+from notifykit.store import claiming, endings, traces
+from notifykit.store.rows import insert_rows
+from notifykit.store.statement import Statement
+from notifykit.store.unit import Unit
+
+END = Statement(
+    update(Message)
+    .where(col(Message.id) == bindparam("row"))
+    .values(status=bindparam("status"), reason=bindparam("reason"))
+)
+KEEP_CONTENT = Statement(
+    update(Message)
+    .where(col(Message.id) == bindparam("row"))
+    .values(
+        status=bindparam("status"),
+        reason=bindparam("reason"),
+        subject=bindparam("subject"),
+        body=bindparam("body"),
+        data=bindparam("data"),
+    )
+)
+ATTEMPT = (
+    "message",
+    "target",
+    "attempt",
+    "integration",
+    "idempotency_key",
+    "outcome",
+    "status_code",
+    "provider_message_id",
+    "response",
+    "started_at",
+    "finished_at",
+)
+CLASSES = {
+    "sent": AttemptClass.SENT.value,
+    "transient": AttemptClass.TRANSIENT.value,
+    "permanent": AttemptClass.PERMANENT.value,
+}
+UNKNOWN = AttemptClass.UNKNOWN.value
+KINDS = {
+    MessageStatus.SENT: "message_sent",
+    MessageStatus.FAILED: "message_failed",
+    MessageStatus.SKIPPED: "message_skipped",
+    MessageStatus.CANCELLED: "message_skipped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One job and what becomes of it.
+
+    Attributes:
+        outcome: How its call ended; None where none was made.
+        provider: Who was called: an integration's name, `hook`, or `''`.
+    """
+
+    task: Task
+    ruling: Ruling
+    outcome: Outcome | None = None
+    provider: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many messages ended."""
+
+    sent: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(self.sent + other.sent, self.failed + other.failed)
+
+
+def record(unit: Unit, owner: str, entries: Sequence[Entry]) -> Tally:
+    """Write what becomes of claimed jobs.
+
+    The fenced change of the job comes first: a job that somebody else has taken over meanwhile changes nothing.
+
+    Args:
+        unit: A unit of its own.
+        owner: Who claimed the jobs.
+        entries: The jobs.
+
+    Returns:
+        How many messages ended here.
+    """
+    mine = _fenced(unit, owner, entries)
+    if not mine:
+        return Tally()
+    messages = [entry for entry in mine if entry.task.message is not None]
+    _attempts(unit, messages)
+    _messages(unit, messages)
+    traces.append(unit, [(entry.task.job.run, _line(unit, entry)) for entry in messages if entry.ruling.status])
+    go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in mine if entry.task.message is None])
+    ended = [entry for entry in messages if entry.ruling.status]
+    if ended:
+        endings.resume(unit, [entry.task.job.message for entry in ended if entry.task.is_awaited])
+        endings.drop_unlisted(unit, sorted({entry.task.job.run for entry in ended if entry.task.is_unlisted}))
+        _announce(unit, ended)
+    statuses = [entry.ruling.status for entry in ended]
+    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED))
+
+
+def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:
+    """Write that the attempt before this one ended in the dark: whoever made it never told how it went.
+
+    Args:
+        unit: The unit of the claim.
+        tasks: Messages whose lease had run out.
+    """
+    rows = []
+    for task in tasks:
+        assert task.job.previous_lease is not None
+        began = unit.moment(task.job.previous_lease - LEASE)
+        nothing = (None, None, None)
+        rows.append((task.job.message, "", task.number - 1, "", task.key, UNKNOWN, *nothing, began, None))
+    if rows:
+        insert_rows(unit, DeliveryAttempt, ATTEMPT, rows)
+
+
+def _fenced(unit: Unit, owner: str, entries: Sequence[Entry]) -> list[Entry]:
+    leaving = [entry.task.job for entry in entries if entry.ruling.due_at is None]
+    staying = [entry for entry in entries if entry.ruling.due_at is not None]
+    hit = claiming.finish(unit, [(job.due_at, job.id, owner, job.attempt) for job in leaving]) if leaving else set()
+    if staying:
+        hit |= claiming.postpone(unit, [_put_off(unit, owner, entry) for entry in staying])
+    return [entry for entry in entries if entry.task.job.id in hit]
+
+
+def _put_off(unit: Unit, owner: str, entry: Entry) -> Any:
+    job, due_at = entry.task.job, entry.ruling.due_at
+    assert due_at is not None
+    unit.schedule(due_at)
+    return (job.due_at, job.id, owner, job.attempt, due_at, job.attempt if entry.ruling.burned else job.attempt - 1)
+
+
+def _attempts(unit: Unit, entries: Sequence[Entry]) -> None:
+    rows = [
+        (
+            entry.task.job.message,
+            "",
+            entry.task.number,
+            entry.provider,
+            entry.task.key,
+            CLASSES[outcome.ending],
+            None,
+            outcome.receipt.provider_id,
+            outcome.error or None,
+            unit.moment(outcome.started_at),
+            unit.moment(outcome.finished_at),
+        )
+        for entry in entries
+        if (outcome := entry.outcome) is not None and outcome.ending in CLASSES
+    ]
+    if rows:
+        insert_rows(unit, DeliveryAttempt, ATTEMPT, rows)
+
+
+def _messages(unit: Unit, entries: Sequence[Entry]) -> None:
+    plain, rendered = [], []
+    for entry in sorted(entries, key=lambda entry: entry.task.job.message):
+        status = entry.ruling.status or MessageStatus.QUEUED
+        values = {"row": entry.task.job.message, "status": status.value, "reason": entry.ruling.reason}
+        content = entry.outcome.content if entry.outcome else None
+        if content is not None:
+            rendered.append(values | {name: content.get(name) for name in ("subject", "body", "data")})
+        elif entry.ruling.status:
+            plain.append(values)
+    END.many(unit, plain)
+    KEEP_CONTENT.many(unit, rendered)
+
+
+def _line(unit: Unit, entry: Entry) -> str:
+    status, reason = entry.ruling.status, entry.ruling.reason
+    assert status is not None
+    data = {"attempt": entry.task.number, "provider": entry.provider} if entry.provider else None
+    return line(micros(unit.now), entry.task.step.id, KINDS[status], reason, data)
+
+
+def _announce(unit: Unit, entries: Sequence[Entry]) -> None:
+    heard = {status for status, name in KINDS.items() if unit.listens(name)}
+    for entry in entries:
+        if entry.ruling.status in heard:
+            unit.emit(_event(entry))
+
+
+def _event(entry: Entry) -> MessageSent | MessageFailed | MessageSkipped:
+    status, reason = entry.ruling.status, entry.ruling.reason
+    assert status is not None
+    message = entry.task.shown(status, reason, entry.provider or None)
+    if status is MessageStatus.SENT:
+        assert entry.outcome is not None
+        return MessageSent(message, entry.outcome.receipt)
+    if status is MessageStatus.FAILED:
+        return MessageFailed(message, reason or "")
+    return MessageSkipped(
+        transaction_id=message.transaction_id,
+        subscriber_id=message.subscriber_id,
+        workflow=message.workflow,
+        step=message.step,
+        channel=message.channel,
+        reason=reason or "",
+        message=message,
+    )

@@ -1,0 +1,132 @@
+"""What a message says: rendered after the claim, outside any transaction, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from notifykit.delivery.task import Task
+from notifykit.ids import text_of
+from notifykit.model.codes import Channel
+from notifykit.model.values import Json
+from notifykit.render.compiled import compiled
+from notifykit.results import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
+
+Content = Mapping[str, Any]
+"""What is kept of a message: `subject`, `body` and `data`, as the columns of its row."""
+
+
+class Renderer:
+    """Renders the messages of one batch: a step's templates are bound to one scope, which is filled anew for each."""
+
+    def __init__(self) -> None:
+        """Nothing is bound yet."""
+        self._scope: dict[str, Any] = {}
+        self._bound: dict[tuple[int, int], Callable[[], Any]] = {}
+
+    def prepare(self, task: Task) -> tuple[OutgoingMessage, Content | None]:
+        """The message as a hook or provider gets it.
+
+        Args:
+            task: A message to send.
+
+        Returns:
+            The message, and what to keep of it; None where an earlier attempt has kept it.
+
+        Raises:
+            RenderError: A template can't be rendered; names the variable.
+        """
+        stored = task.message
+        assert stored is not None
+        channel = stored.word
+        if stored.body is not None:
+            kept = {"subject": stored.subject, "body": stored.body, "data": stored.data}
+            return MESSAGES[channel](task, kept), None
+        content = CONTENTS[channel](self._fields(task), task.overrides)
+        return MESSAGES[channel](task, content), content
+
+    def _fields(self, task: Task) -> dict[str, Any]:
+        key = (task.facts.version.version_id, task.job.step)
+        self._scope.update(task.scope)
+        if (render := self._bound.get(key)) is None:
+            rendering = compiled(task.workflow).steps[task.job.step].rendering
+            assert rendering is not None
+            render = self._bound[key] = rendering.bind(self._scope)
+        return dict(render())
+
+
+def _email_content(fields: dict[str, Any], overrides: Mapping[str, Any]) -> Content:
+    html = overrides.get("html", fields.get("html"))
+    return {
+        "subject": overrides.get("subject", fields["subject"]),
+        "body": overrides.get("text", fields["body"]),
+        "data": None if html is None else {"html": html},
+    }
+
+
+def _text_content(fields: dict[str, Any], overrides: Mapping[str, Any]) -> Content:
+    return {"subject": None, "body": overrides.get("body", fields["body"]), "data": None}
+
+
+def _push_content(fields: dict[str, Any], overrides: Mapping[str, Any]) -> Content:
+    data = {**(fields.get("data") or {}), **(overrides.get("data") or {})}
+    title, body = overrides.get("title", fields["title"]), overrides.get("body", fields["body"])
+    return {"subject": title, "body": body, "data": data or None}
+
+
+CONTENTS: dict[Channel, Callable[[dict[str, Any], Mapping[str, Any]], Content]] = {
+    "email": _email_content,
+    "sms": _text_content,
+    "push": _push_content,
+    "chat": _text_content,
+}
+
+
+def _head(task: Task, data: Json | None = None) -> dict[str, Any]:
+    assert task.message is not None
+    return {
+        "id": text_of("msg", task.message.id),
+        "workflow": task.workflow.key,
+        "step": task.step.id,
+        "subscriber_id": task.subscriber_id,
+        "idempotency_key": task.key,
+        "attempt": task.number,
+        "data": data or {},
+    }
+
+
+def _email(task: Task, content: Content) -> EmailMessage:
+    overrides = task.overrides
+    return EmailMessage(
+        **_head(task),
+        to=task.recipients,
+        cc=tuple(overrides.get("cc", ())),
+        bcc=tuple(overrides.get("bcc", ())),
+        sender=overrides.get("from"),
+        reply_to=overrides.get("reply_to"),
+        subject=content["subject"] or "",
+        html=(content["data"] or {}).get("html"),
+        text=content["body"],
+        headers=overrides.get("headers") or {},
+    )
+
+
+def _sms(task: Task, content: Content) -> SmsMessage:
+    return SmsMessage(**_head(task), phone=task.addresses.phone or "", body=content["body"])
+
+
+def _push(task: Task, content: Content) -> PushMessage:
+    head = _head(task, content["data"])
+    return PushMessage(**head, tokens=task.addresses.tokens, title=content["subject"] or "", body=content["body"])
+
+
+def _chat(task: Task, content: Content) -> ChatMessage:
+    return ChatMessage(**_head(task), webhook_url=task.addresses.webhook_url or "", body=content["body"])
+
+
+MESSAGES: dict[Channel, Callable[[Task, Content], OutgoingMessage]] = {
+    "email": _email,
+    "sms": _sms,
+    "push": _push,
+    "chat": _chat,
+}

@@ -1,0 +1,179 @@
+"""The call to the outside: the one thing that exists twice, for calls that block and for calls that are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from notifykit.clock import Clock, monotonic
+from notifykit.delivery.outcomes import Outcome, classify, receipt_of, words
+from notifykit.errors import PermanentDeliveryError
+from notifykit.model.codes import Channel
+from notifykit.providers.integration import Integration
+
+Function = Callable[[Any], Any]
+InThread = Callable[..., Awaitable[Any]]
+
+HOOK = "hook"
+CAPTURED = "outbox"
+"""Who sent it, where no integration did: `Message.provider`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who serves a channel.
+
+    Attributes:
+        name: Under which its attempts are recorded.
+        send: What is called with the message.
+        quick: It neither blocks nor waits, so it is called where we are.
+    """
+
+    name: str
+    send: Function
+    quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Who serves which channel in this process: the sandbox's outbox, else a hook, else the first integration.
+
+    Attributes:
+        hooks: Functions of the host by channel.
+        integrations: Configured providers, in the order given.
+        outbox: What the sandbox captures messages with.
+    """
+
+    hooks: Mapping[Channel, Function]
+    integrations: Iterable[Integration] = ()
+    outbox: Function | None = None
+
+    def of(self, channel: Channel) -> Sender | None:
+        """Who serves a channel, or None."""
+        if self.outbox is not None:
+            return Sender(CAPTURED, self.outbox, quick=True)
+        if channel in self.hooks:
+            return Sender(HOOK, self.hooks[channel])
+        serving = (each for each in self.integrations if channel in each.channels)
+        return next((Sender(each.name, each.send) for each in serving), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a function is called with, and what was rendered for it."""
+
+    argument: Any
+    content: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to make.
+
+    Attributes:
+        sender: Whom to call.
+        prepare: Makes what it is called with; renders.
+        clock: The engine's clock.
+        lease_until: From then on the job may be somebody else's, and the call is not made any more.
+        deadline: From then on (`clock.monotonic`) the budget of the drain is spent, and neither.
+        check: Makes a custom step's result of what was answered; raises `PermanentDeliveryError` where it is none.
+    """
+
+    sender: Sender
+    prepare: Callable[[], Prepared]
+    clock: Clock
+    lease_until: datetime
+    deadline: float | None = None
+    check: Callable[[Any], Mapping[str, Any] | None] | None = None
+
+
+def make(call: Call) -> Outcome:
+    """Make a call, and wait for its end.
+
+    Args:
+        call: What to call with what.
+
+    Returns:
+        How it ended; whatever the function raises is an outcome, but for what stops the process (`KeyboardInterrupt`,
+        `SystemExit`), which leaves the job to its lease.
+    """
+    started = call.clock.now()
+    ready = _ready(call, started)
+    if isinstance(ready, Outcome):
+        return ready
+    try:
+        answer = call.sender.send(ready.argument)
+        if inspect.isawaitable(answer):
+            _discard(answer)
+            raise PermanentDeliveryError(f"{_name(call.sender.send)} is async: it needs an `AsyncEngine`")
+        return _answered(call, ready, started, answer)
+    except Exception as error:
+        return _raised(call, ready, started, error)
+
+
+async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
+    """Make a call, and await its end.
+
+    Args:
+        call: What to call with what.
+        in_thread: Runs a function that blocks in the engine's worker thread: `await in_thread(function, argument)`.
+
+    Returns:
+        As `make`; a cancelled task leaves the job to its lease.
+    """
+    started = call.clock.now()
+    ready = _ready(call, started)
+    if isinstance(ready, Outcome):
+        return ready
+    send = call.sender.send
+    try:
+        inline = call.sender.quick or is_async(send)
+        answer = send(ready.argument) if inline else await in_thread(send, ready.argument)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        return _answered(call, ready, started, answer)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _raised(call, ready, started, error)  # what the function awaited was cancelled, not this drain
+    except Exception as error:
+        return _raised(call, ready, started, error)
+
+
+def is_async(function: Function) -> bool:
+    """Whether calling a function gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _ready(call: Call, now: datetime) -> Prepared | Outcome:
+    if now >= call.lease_until or (call.deadline is not None and monotonic() >= call.deadline):
+        return Outcome("unsent", now, now)
+    try:
+        return call.prepare()
+    except Exception as error:
+        return Outcome("unrendered", now, now, error=words(error))
+
+
+def _answered(call: Call, ready: Prepared, started: datetime, answer: Any) -> Outcome:
+    result = None if call.check is None else call.check(answer)
+    receipt = receipt_of(answer)
+    return Outcome("sent", started, call.clock.now(), receipt=receipt, result=result, content=ready.content)
+
+
+def _raised(call: Call, ready: Prepared, started: datetime, error: BaseException) -> Outcome:
+    ending, words, after = classify(error)
+    return Outcome(ending, started, call.clock.now(), error=words, retry_after=after, content=ready.content)
+
+
+def _discard(answer: Any) -> None:
+    if inspect.iscoroutine(answer):
+        answer.close()
+
+
+def _name(function: Function) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)

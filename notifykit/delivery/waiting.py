@@ -1,0 +1,59 @@
+"""What due jobs wait for that this process does not have: a provider, a function of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, func, select
+from sqlmodel import col
+
+from notifykit.delivery.rulings import NO_PROVIDER
+from notifykit.delivery.sending import Senders
+from notifykit.model import Job, Message, Run
+from notifykit.model.codes import OUTSIDE, ChannelCode, JobKind
+from notifykit.settings import NO_PROVIDER_RETRY
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+
+OF_EVENT = select(col(Run.id)).where(col(Run.event) == bindparam("event"))
+UNSERVED = (
+    select(col(Message.channel), func.count())
+    .join_from(Job, Message, col(Message.id) == col(Job.message))
+    .where(
+        col(Job.due_at) <= bindparam("until"),
+        col(Job.kind) == JobKind.DELIVER.value,
+        col(Job.owner) == "",
+        within(Message.channel, "channels"),
+    )
+    .group_by(col(Message.channel))
+)
+LACKING = (
+    select(col(Job.needs), func.count())
+    .where(col(Job.due_at) <= bindparam("until"), col(Job.needs) != "", col(Job.owner) == "")
+    .group_by(col(Job.needs))
+)
+ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.run).in_(OF_EVENT)))
+ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.run).in_(OF_EVENT)))
+
+
+def waiting_for(unit: Unit, senders: Senders, event: int | None) -> Mapping[str, int]:
+    """What work waits for here, and how much of it: `{"email: no provider": 12, "shipped/score: no function": 1}`.
+
+    Args:
+        unit: Any unit.
+        senders: Who serves which channel here.
+        event: Only this event's work, or None.
+    """
+    found: dict[str, int] = {}
+    only = {} if event is None else {"event": event}
+    channels = [ChannelCode.of(channel).value for channel in OUTSIDE if senders.of(channel) is None]
+    if channels:
+        statement = ALL_UNSERVED if event is None else EVENT_UNSERVED
+        for channel, count in statement.rows(unit, until=unit.now + NO_PROVIDER_RETRY, channels=channels, **only):
+            found[f"{ChannelCode(channel).word}: {NO_PROVIDER}"] = count
+    functions = unit.registry.functions()
+    statement = ALL_LACKING if event is None else EVENT_LACKING
+    for needs, count in statement.rows(unit, until=unit.now, **only):
+        if needs not in functions:
+            found[f"{needs}: no function"] = count
+    return found

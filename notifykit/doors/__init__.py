@@ -1,0 +1,1 @@
+"""The doors: what verbs are called on, where they stand, and what follows a commit."""

@@ -1,0 +1,394 @@
+"""Where a door of the awaited engine stands: the three places of `standing`, with the loop left free in between."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from notifykit.clock import Clock, SystemClock
+from notifykit.delivery.sending import make_awaited
+from notifykit.doors import host as hosts
+from notifykit.doors.draining import Send, Work
+from notifykit.doors.effects import attach, ended, follow_awaited
+from notifykit.doors.reentry import check, entered
+from notifykit.doors.runtime import Runtime
+from notifykit.doors.standing import ENDED, STANDS_INSIDE, Steps, dropping_events, refuse_both, scope
+from notifykit.errors import NotifyKitError, UnitError
+from notifykit.flow.feed import Feed
+from notifykit.model.values import R
+from notifykit.providers import Integration
+from notifykit.signals import Signals
+from notifykit.store.async_database import AsyncDatabase, Transaction
+from notifykit.store.schema import Migrate
+from notifykit.store.sqlite import Durability
+from notifykit.store.unit import Namespace, Unit
+from notifykit.workflow.registry import Registry
+
+AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+D = TypeVar("D")
+N = TypeVar("N", bound=Namespace)
+
+
+class AsyncNamespace(Generic[N]):
+    """The awaited verbs on one noun: each hands the sync verb to a unit. Its methods are generated."""
+
+    _kind: ClassVar[type[Namespace]]
+
+    def __init__(self, standing: AsyncStanding, *given: Any) -> None:
+        """Stand somewhere.
+
+        Args:
+            standing: Where units come from.
+            *given: What else the sync namespace is made of.
+        """
+        self._standing = standing
+        self._core = cast("N", self._kind(None, *given))
+
+    async def _run(self, verb: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        method = inspect.unwrap(verb)
+        core: Any = self._core
+        return await self._standing.run(
+            lambda unit: method(core.joined(unit), *args, **kwargs),
+            write=verb.write,  # type: ignore[attr-defined]  # left there by `verb` and `query`
+        )
+
+
+class AsyncStanding:
+    """Where an awaited door stands: it opens a unit for a piece of work, or joins the one it is in."""
+
+    def __init__(self, runtime: Runtime[AsyncDatabase], tenant: str | None = None) -> None:
+        """Stand in one engine and scope."""
+        self.runtime = runtime
+        self.tenant = tenant
+
+    @property
+    def registry(self) -> Registry:
+        """The engine's workflows."""
+        return self.runtime.registry
+
+    def joined(self, *, write: bool) -> AbstractAsyncContextManager[Runs]:
+        """A unit, for as long as the block lasts.
+
+        Returns:
+            What runs sync work in it.
+
+        Raises:
+            UnitError: No unit can be had here.
+        """
+        raise NotImplementedError
+
+    async def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in a unit.
+
+        Args:
+            work: Gets the unit.
+            write: It may change rows.
+
+        Raises:
+            UnitError: No unit can be had here.
+        """
+        async with self.joined(write=write) as runs:
+            return await runs(work)
+
+    async def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of work that goes chunk by chunk, in one unit."""
+        async with self.joined(write=True) as runs:
+            return await _exhausted(runs, lambda unit: verb(unit, *args, **kwargs))
+
+    async def pour(self, verb: Callable[..., Steps[T]], source: AsyncMany[Any], **options: Any) -> T:
+        """Do a piece of work on the items of a source, chunk by chunk; an async one is read on the loop."""
+        if not isinstance(source, AsyncIterable):
+            return await self.exhaust(verb, source, **options)
+        feed, items = Feed(), aiter(source)
+        async with self.joined(write=True) as runs:
+            return await _exhausted(runs, lambda unit: verb(unit, feed, **options), items)
+
+    def scoped(self, tenant: str | None) -> AsyncStanding:
+        """The same place in one tenant's scope.
+
+        Raises:
+            InputError: It is no tenant's identifier, or another than the one this scope has.
+        """
+        raise NotImplementedError
+
+    def within(self, host: object) -> AsyncHostStanding:
+        """Inside the host's transaction."""
+        raise UnitError(STANDS_INSIDE)
+
+    def at(self, session: object | None) -> AsyncStanding:
+        """Inside the host's transaction if there is one, else here."""
+        return self if session is None else self.within(session)
+
+    def transaction(self, door: Callable[[AsyncStanding], D]) -> AbstractAsyncContextManager[D]:
+        """A door in a transaction of its own."""
+        raise UnitError(STANDS_INSIDE)
+
+
+class AsyncOwnStanding(AsyncStanding):
+    """On the engine itself: each piece of work is a transaction."""
+
+    @asynccontextmanager
+    async def opened(self, *, write: bool) -> AsyncIterator[tuple[Unit, Transaction]]:
+        """A transaction of our own; what follows its commit is done before this returns."""
+        runtime = self.runtime
+        runtime.check_open()
+        await self.settle()
+        with entered(runtime):
+            async with runtime.database.transaction(write=write) as transaction:
+                unit = runtime.unit(transaction.connection, tenant=self.tenant)
+                yield unit, transaction
+        await follow_awaited(runtime, unit.effects)
+
+    @asynccontextmanager
+    async def joined(self, *, write: bool) -> AsyncIterator[Runs]:
+        """A transaction of our own."""
+        async with self.opened(write=write) as (unit, transaction):
+            yield _runs_in(unit, transaction)
+
+    def scoped(self, tenant: str | None) -> AsyncOwnStanding:
+        """The same in one tenant's scope."""
+        return AsyncOwnStanding(self.runtime, scope(self.tenant, tenant))
+
+    def within(self, host: object) -> AsyncHostStanding:
+        """Inside the host's transaction."""
+        return AsyncHostStanding(self.runtime, host, self.tenant)
+
+    @asynccontextmanager
+    async def transaction(self, door: Callable[[AsyncStanding], D]) -> AsyncIterator[D]:
+        """A door in a transaction of its own, committed at the end of the block."""
+        async with self.opened(write=True) as (unit, transaction):
+            turn = AwaitedTurn()
+            try:
+                yield door(AsyncUnitStanding(self.runtime, unit, transaction, turn))
+            finally:
+                async with turn.taken():
+                    turn.ended = True
+
+    async def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
+        """Do due work: units and calls to the outside in turn, until none is left."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    if isinstance(step, Work):
+                        answer: Any = await self.run(step.call, write=True)
+                    else:
+                        answer = [await make_awaited(call, asyncio.to_thread) for call in step.calls]
+                except Exception as error:  # the way of due work decides
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def settle(self) -> None:
+        """Run or drop the effects of host transactions that have ended since the last call."""
+        if not self.runtime.pending:
+            return
+        for pending in ended(self.runtime):
+            try:
+                with entered(self.runtime):
+                    async with self.runtime.database.transaction(write=False) as transaction:
+                        unit = self.runtime.unit(transaction.connection)
+                        happened = await transaction.call(lambda _, each=pending, unit=unit: each.happened(unit))
+            except NotifyKitError:
+                self.runtime.pending.append(pending)  # the database cannot be asked now
+                continue
+            if happened:
+                await follow_awaited(self.runtime, pending.effects)
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date."""
+        self.runtime.check_open()
+        check(self.runtime)
+        await self.runtime.database.migrate()
+
+    async def close(self) -> None:
+        """Say what is still to be said, and give the database back."""
+        if self.runtime.closed:
+            return
+        check(self.runtime)
+        await self.settle()
+        self.runtime.closed = True
+        await self.runtime.database.close()
+
+
+class AwaitedTurn:
+    """What the doors of one open transaction share: its verbs run one after the other, until it has ended.
+
+    Attributes:
+        ended: The transaction is over.
+    """
+
+    def __init__(self) -> None:
+        """Be free."""
+        self.ended = False
+        self._lock = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Hold it; the task that holds it may take it again."""
+        me = asyncio.current_task()
+        if self._owner is me:
+            yield
+            return
+        async with self._lock:
+            self._owner = me
+            try:
+                yield
+            finally:
+                self._owner = None
+
+
+class AsyncUnitStanding(AsyncStanding):
+    """In a transaction that `transaction()` opened."""
+
+    def __init__(
+        self, runtime: Runtime[AsyncDatabase], unit: Unit, transaction: Transaction, turn: AwaitedTurn
+    ) -> None:
+        """Stand in an open unit."""
+        super().__init__(runtime, unit.tenant)
+        self._unit = unit
+        self._transaction = transaction
+        self._turn = turn
+
+    @asynccontextmanager
+    async def joined(self, *, write: bool) -> AsyncIterator[Runs]:
+        """The open transaction; one verb after the other if several tasks ask."""
+        async with self._turn.taken():
+            if self._turn.ended:
+                raise UnitError(ENDED)
+            with dropping_events(self._unit.effects):
+                yield _runs_in(self._unit, self._transaction)
+
+    def scoped(self, tenant: str | None) -> AsyncUnitStanding:
+        """The same transaction in one tenant's scope."""
+        unit = replace(self._unit, tenant=scope(self.tenant, tenant))
+        return AsyncUnitStanding(self.runtime, unit, self._transaction, self._turn)
+
+
+class AsyncHostStanding(AsyncStanding):
+    """In the host's transaction, which the host ends."""
+
+    def __init__(self, runtime: Runtime[AsyncDatabase], host: object, tenant: str | None = None) -> None:
+        """Stand in a session or connection of the host's.
+
+        Raises:
+            UnitError: It is neither, or of the sync kind.
+        """
+        super().__init__(runtime, tenant)
+        hosts.awaited(host)
+        self._host = host
+
+    @asynccontextmanager
+    async def joined(self, *, write: bool) -> AsyncIterator[Runs]:
+        """The host's transaction; what follows a piece of work depends on the savepoint it was made in."""
+        runtime = self.runtime
+        runtime.check_open()
+        await AsyncOwnStanding(runtime).settle()
+        with entered(runtime):
+            session = hosts.awaited(self._host)
+            host = hosts.sync_face(session)
+            hosts.check_database(runtime, host)
+            connection = await session.run_sync(hosts.connection_of)
+            await runtime.database.run(runtime.database.database.ready, connection)
+            await session.run_sync(hosts.flush)
+            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+
+            async def runs(work: Callable[[Unit], T]) -> T:
+                done = await session.run_sync(lambda _: work(unit))
+                attach(runtime, host, connection, unit.effects)
+                return done
+
+            yield runs
+
+    def scoped(self, tenant: str | None) -> AsyncHostStanding:
+        """The same transaction in one tenant's scope."""
+        return AsyncHostStanding(self.runtime, self._host, scope(self.tenant, tenant))
+
+    def at(self, session: object | None) -> AsyncStanding:
+        """Here, and nowhere else."""
+        return self if session is self._host else super().at(session)
+
+
+def started(
+    url: str | None,
+    bind: AsyncEngine | None,
+    *,
+    integrations: Iterable[Integration],
+    migrate: Migrate,
+    durability: Durability,
+    clock: Clock | None,
+) -> Runtime[AsyncDatabase]:
+    """The runtime of a new awaited engine; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: The URL is wrong, its driver is missing, or `url` and `bind` are both given.
+    """
+    if bind is None:
+        database = AsyncDatabase.open(url, durability=durability, migrate=migrate)
+    else:
+        refuse_both(url)
+        database = AsyncDatabase.bound(bind, migrate=migrate)
+    return Runtime(database, Signals(awaited=True), True, clock or SystemClock(), integrations=tuple(integrations))
+
+
+class Runs(Protocol):
+    """Runs sync work in a unit, without blocking the loop."""
+
+    async def __call__(self, work: Callable[[Unit], T]) -> T:
+        """Do the work."""
+        ...
+
+
+def _runs_in(unit: Unit, transaction: Transaction) -> Runs:
+    async def runs(work: Callable[[Unit], T]) -> T:
+        return await transaction.call(lambda _: work(unit))
+
+    return runs
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """The result of work that has come to its end: StopIteration cannot cross a coroutine."""
+
+    result: T
+
+
+async def _exhausted(runs: Runs, start: Callable[[Unit], Steps[T]], source: AsyncIterator[Any] | None = None) -> T:
+    steps: Steps[T] | None = None
+
+    def step(unit: Unit) -> Feed | Done[T] | None:
+        nonlocal steps
+        steps = steps or start(unit)
+        try:
+            return next(steps)
+        except StopIteration as end:
+            return Done(end.value)
+
+    while True:
+        met = await runs(step)
+        if isinstance(met, Done):
+            return met.result
+        if isinstance(met, Feed) and source is not None:
+            await _fill(met, source)
+        else:
+            await asyncio.sleep(0)
+
+
+async def _fill(feed: Feed, source: AsyncIterator[Any]) -> None:
+    try:
+        while len(feed.items) < feed.wanted:
+            feed.items.append(await anext(source))
+    except StopAsyncIteration:
+        feed.done = True

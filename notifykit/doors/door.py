@@ -1,0 +1,255 @@
+"""The door: every verb, inside whatever transaction it stands in. The awaited twin is generated from this text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from typing_extensions import Unpack
+
+from notifykit.doors.host import Host
+from notifykit.doors.standing import Many, Standing
+from notifykit.flow import cancelling, explaining, triggering
+from notifykit.model.values import Json, M, Recipients, TriggerOptions, Who
+from notifykit.resources.executions import Executions
+from notifykit.resources.inbox import Inbox
+from notifykit.resources.messages import Messages
+from notifykit.resources.preferences import Preferences
+from notifykit.resources.runs import Runs
+from notifykit.resources.subscribers import Subscribers
+from notifykit.resources.tenants import Tenants
+from notifykit.resources.topics import Topics
+from notifykit.resources.workflows import Workflows
+from notifykit.results import BulkResult, CancelReport, Plan, TriggerResult
+from notifykit.workflow.definition import Notice, Trigger, Workflow
+
+
+class Door:
+    """Every verb, inside whatever transaction this door stands in.
+
+    Attributes:
+        subscribers: Who can be told something.
+        topics: Named groups of subscribers.
+        tenants: The host's customers.
+        workflows: What can be triggered.
+        preferences: What subscribers want to hear of.
+        messages: What channel steps produced.
+        runs: Events, each for one subscriber.
+        executions: The lines of the trace.
+    """
+
+    def __init__(self, standing: Standing) -> None:
+        """Doors are made by an engine: `within`, `transaction`, `scoped`."""
+        self._standing = standing
+        self.subscribers = Subscribers(standing)
+        self.topics = Topics(standing)
+        self.tenants = Tenants(standing)
+        self.workflows = Workflows(standing, lambda: standing.registry)
+        self.preferences = Preferences(standing)
+        self.messages = Messages(standing)
+        self.runs = Runs(standing)
+        self.executions = Executions(standing)
+
+    def inbox(self, subscriber: Who) -> Inbox:
+        """The inbox of one subscriber.
+
+        Args:
+            subscriber: A subscriber id, or an object that has one. An unknown subscriber's inbox is empty.
+        """
+        return Inbox(self._standing, subscriber)
+
+    def within(self, host: Host) -> Door:
+        """This door inside the host's transaction: what it does commits or rolls back with the host's own rows.
+
+        Args:
+            host: A session or connection on this engine's database; a session is flushed by each verb.
+
+        Raises:
+            UnitError: It is none, or of the other door's kind, or this door stands in a transaction already.
+
+        Example:
+            ```python
+            with Session(database) as session, session.begin():
+                session.add(user)
+                notify.within(session).subscribers.upsert(user.subscriber_id, email=user.email)
+            ```
+        """
+        return Door(self._standing.within(host))
+
+    def scoped(self, *, tenant: str | None = None) -> Door:
+        """A door that sees only one scope: the default tenant of triggers, the filter of inbox and messages.
+
+        Args:
+            tenant: The identifier of a tenant.
+
+        Raises:
+            InputError: It is no identifier, or another tenant than the one this door is scoped to.
+        """
+        return Door(self._standing.scoped(tenant))
+
+    def transaction(self) -> AbstractContextManager[Door]:
+        """Several verbs, one transaction of ours: committed at the end of the block, rolled back by an exception.
+
+        Inside the block call the verbs of the door it gives, not the engine's.
+
+        Raises:
+            UnitError: This door stands in a transaction already.
+
+        Example:
+            ```python
+            with notify.transaction() as unit:
+                unit.subscribers.upsert("ada", email="ada@example.com")
+                unit.trigger("welcome", to="ada")
+            ```
+        """
+        return self._standing.transaction(Door)
+
+    def trigger(
+        self,
+        workflow: str | Notice[Any] | Workflow[M, ...],
+        *,
+        to: Recipients,
+        payload: M | Json | None = None,
+        session: Host | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> TriggerResult:
+        """Trigger a workflow for one or many recipients.
+
+        Args:
+            workflow: A key, a workflow, or a workflow with its payload filled in: `shipped(order=7)`.
+            to: A subscriber id, a host's row with one, a `Recipient`, a `Topic`, `Everyone()`, a mapping in the form of
+                the wire, a list of these, or a `select` whose first column is the subscriber id.
+            payload: A mapping or an instance of the workflow's model.
+            session: The host's transaction to do it in.
+            **options: `actor`, `tenant`, `overrides`, `transaction_id`.
+
+        Returns:
+            What became of it. A workflow without steps, an unknown tenant and the like are a status, not an exception.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+            InputError: The payload or an option is refused, or no valid recipient is left; every bad field is named.
+            UnitError: The session cannot be used, or a unit of this engine is open here.
+
+        Example:
+            ```python
+            result = notify.trigger(shipped(order=7, carrier="ups"), to="ada").raise_for_status()
+            ```
+        """
+        return self._standing.at(session).exhaust(triggering.trigger, workflow, to, payload, options)
+
+    def trigger_bulk(
+        self,
+        triggers: Many[Trigger | Mapping[str, Any]],
+        *,
+        atomic: bool = False,
+        progress: Callable[[int], None] | None = None,
+        session: Host | None = None,
+    ) -> BulkResult:
+        """Many triggers in one transaction; the same rows as one `trigger` after the other.
+
+        Args:
+            triggers: `shipped(order=1).to("ada")`, `Trigger(...)`, or mappings in the form of the wire; read chunk by
+                chunk, so a generator of any length will do. It may not call the engine.
+            atomic: Refuse all if one is refused, instead of going on with the others.
+            progress: Called after each chunk with the number of triggers done so far; an exception in it rolls back.
+            session: The host's transaction to do it in; the host must roll back if this raises.
+
+        Returns:
+            One result a trigger, in order; `errors` holds those that are not `processed`.
+
+        Raises:
+            InputError: `triggers` is no iterable.
+            TriggerError: A trigger is refused, with `atomic`.
+            UnitError: The session cannot be used, or a unit of this engine is open here.
+
+        Example:
+            ```python
+            notify.trigger_bulk(shipped(order=n, carrier="ups").to(f"user-{n}") for n in range(10_000))
+            ```
+        """
+        return self._standing.at(session).pour(triggering.trigger_bulk, triggers, atomic=atomic, progress=progress)
+
+    def broadcast(
+        self,
+        workflow: str | Notice[Any] | Workflow[M, ...],
+        *,
+        payload: M | Json | None = None,
+        session: Host | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> TriggerResult:
+        """Trigger a workflow for every subscriber, the actor excepted.
+
+        Args:
+            workflow: A key, a workflow, or a workflow with its payload filled in.
+            payload: A mapping or an instance of the workflow's model.
+            session: The host's transaction to do it in.
+            **options: `actor`, `tenant`, `overrides`, `transaction_id`.
+
+        Returns:
+            What became of it, as for `trigger`.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+            InputError: The payload or an option is refused; every bad field is named.
+            UnitError: The session cannot be used, or a unit of this engine is open here.
+        """
+        return self._standing.at(session).exhaust(triggering.broadcast, workflow, payload, options)
+
+    def explain(
+        self,
+        workflow: str | Notice[Any] | Workflow[M, ...],
+        *,
+        to: Recipients,
+        payload: M | Json | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> Plan:
+        """A dry run: who, what, when, and why not the others. Nothing is written.
+
+        Args:
+            workflow: A key, a workflow, or a workflow with its payload filled in.
+            to: As for `trigger`.
+            payload: A mapping or an instance of the workflow's model.
+            **options: `actor`, `tenant`, `overrides`, `transaction_id`.
+
+        Returns:
+            Every recipient at every step, delays included; `why_not(subscriber)` answers for anybody.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+            InputError: The payload or an option is refused; every bad field is named.
+
+        Example:
+            ```python
+            print(notify.explain(shipped(order=7, carrier="ups"), to="ada").why_not("ada"))
+            ```
+        """
+        return self._standing.run(lambda unit: explaining.explain(unit, workflow, to, payload, options), write=False)
+
+    def cancel(
+        self,
+        run: str | TriggerResult | None = None,
+        *,
+        workflow: str | Workflow[Any, ...] | None = None,
+        subscriber: Who | None = None,
+        session: Host | None = None,
+    ) -> CancelReport:
+        """Stop what has not been sent.
+
+        Args:
+            run: A transaction id, a run's id, or a trigger's result.
+            workflow: Only runs of this workflow.
+            subscriber: Only runs of this subscriber.
+            session: The host's transaction to do it in.
+
+        Returns:
+            What was stopped, what had been sent, what was just being sent.
+
+        Raises:
+            InputError: Nothing says what to cancel.
+            NotFoundError: There is no such run, workflow or subscriber.
+        """
+        return self._standing.at(session).run(
+            lambda unit: cancelling.cancel(unit, run, workflow, subscriber), write=True
+        )

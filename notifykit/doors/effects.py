@@ -1,0 +1,208 @@
+"""What follows a commit: caches learn what was written, observers hear of it. Nothing follows a rollback."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import await_only
+
+from notifykit.doors.runtime import Runtime
+from notifykit.signals import WorkScheduled
+from notifykit.store.unit import Effects, Unit
+
+logger = logging.getLogger("notifykit.doors")
+
+T = TypeVar("T")
+
+
+def follow(runtime: Runtime[Any], effects: Effects) -> None:
+    """Run the effects of what was committed."""
+    if effects:
+        runtime.signals.send(_believed(runtime, effects))
+
+
+async def follow_awaited(runtime: Runtime[Any], effects: Effects) -> None:
+    """The same where observers may be coroutine functions; to the end, even if the caller is cancelled meanwhile."""
+    if effects and (events := _believed(runtime, effects)):
+        await finished(runtime.signals.send_awaited(events))
+
+
+def attach(runtime: Runtime[Any], host: Session | Connection, connection: Connection, effects: Effects) -> None:
+    """Let effects follow the commit of a host's transaction; they are taken out of the unit's."""
+    taken = _taken(effects)
+    if not taken:
+        return
+    if isinstance(host, Session) and _tells_its_end(host, connection):
+        SessionEffects.of(runtime, host).add(host, taken)
+    else:
+        runtime.pending.append(Pending.of(runtime, connection, taken))
+
+
+@dataclass(eq=False, slots=True)
+class Pending:
+    """Effects of a transaction whose end nobody tells: a Connection's own, or that of a Session bound to one.
+
+    A failed commit looks like a commit to every listener, so the rows themselves are asked once it has ended.
+    """
+
+    effects: Effects
+    database: object
+    connection: weakref.ref[Connection]
+    transaction: int
+
+    @classmethod
+    def of(cls, runtime: Runtime[Any], connection: Connection, effects: Effects) -> Pending:
+        """What waits for the end of the connection's transaction."""
+        return cls(effects, runtime.database, weakref.ref(connection), id(connection.get_transaction()))
+
+    def has_ended(self) -> bool:
+        """Whether the transaction is over; a new one in its very place in memory is taken for it, and asked later."""
+        connection = self.connection()
+        if connection is None or connection.closed:
+            return True
+        transaction = connection.get_transaction()
+        return transaction is None or not transaction.is_active or id(transaction) != self.transaction
+
+    def happened(self, unit: Unit) -> bool:
+        """Whether what was done is really there."""
+        witnesses = self.effects.witnesses
+        return bool(witnesses) and all(statement.row(unit, **values) is not None for statement, values in witnesses)
+
+
+def ended(runtime: Runtime[Any]) -> list[Pending]:
+    """Take out the pending effects whose transactions are over; they are the caller's to run or drop."""
+    mine = []
+    for pending in [each for each in runtime.pending if each.database is runtime.database and each.has_ended()]:
+        try:
+            runtime.pending.remove(pending)
+        except ValueError:
+            continue  # another thread was faster
+        mine.append(pending)
+    return mine
+
+
+class SessionEffects:
+    """The effects of one host session, each with the savepoint or root transaction that it depends on."""
+
+    def __init__(self, runtime: Runtime[Any]) -> None:
+        """None yet."""
+        self._runtime = runtime
+        self._made: list[tuple[SessionTransaction, Effects]] = []
+        self._committed: set[SessionTransaction] = set()
+
+    @classmethod
+    def of(cls, runtime: Runtime[Any], session: Session) -> SessionEffects:
+        """Those of a session; from its first use on it is listened to."""
+        there: SessionEffects | None = session.info.get(runtime)
+        if there is None:
+            there = session.info[runtime] = cls(runtime)
+            event.listen(session, "after_commit", there._after_commit)
+            event.listen(session, "after_transaction_end", there._after_transaction_end)
+        return there
+
+    def add(self, session: Session, effects: Effects) -> None:
+        """Remember effects of what was just done in the session."""
+        transaction = _innermost(session)
+        if self._made and self._made[-1][0] is transaction:
+            absorb(self._made[-1][1], effects)
+        else:
+            self._made.append((transaction, effects))
+
+    def _after_commit(self, session: Session) -> None:
+        self._committed.add(_innermost(session))
+
+    def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
+        is_committed = transaction in self._committed
+        self._committed.discard(transaction)
+        if not any(made is transaction for made, _ in self._made):
+            return
+        if not is_committed:
+            self._made = [(made, effects) for made, effects in self._made if made is not transaction]
+        elif parent := _enclosing(transaction):
+            self._made = [(parent if made is transaction else made, effects) for made, effects in self._made]
+        else:
+            effects = merged(effects for _, effects in self._made)
+            self._made = []
+            self._run(effects)
+
+    def _run(self, effects: Effects) -> None:
+        if self._runtime.awaited:
+            await_only(follow_awaited(self._runtime, effects))
+        else:
+            follow(self._runtime, effects)
+
+
+def merged(several: Iterable[Effects]) -> Effects:
+    """The effects of several pieces of work in one transaction, in order."""
+    whole = Effects()
+    for effects in several:
+        absorb(whole, effects)
+    return whole
+
+
+def absorb(whole: Effects, effects: Effects) -> None:
+    """Add effects of later work."""
+    whole.events += effects.events
+    whole.commits += effects.commits
+    whole.witnesses += effects.witnesses
+    whole.due = min(filter(None, (whole.due, effects.due)), default=None)
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Await something to its end; a cancellation meanwhile is raised after it."""
+    task = asyncio.ensure_future(work)
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except Exception:  # raised below
+            break
+    if cancelled is not None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            logger.error("failed while it was being cancelled", exc_info=failure)
+        raise cancelled
+    return task.result()
+
+
+def _believed(runtime: Runtime[Any], effects: Effects) -> list[object]:
+    for commit in effects.commits:
+        commit()
+    scheduled = [WorkScheduled(effects.due)] if effects.due and runtime.signals.listens("work_scheduled") else []
+    return [*effects.events, *scheduled]
+
+
+def _taken(effects: Effects) -> Effects:
+    taken = merged([effects])
+    effects.events, effects.commits, effects.witnesses, effects.due = [], [], [], None
+    return taken
+
+
+def _tells_its_end(session: Session, connection: Connection) -> bool:
+    """Whether a session tells how it ends: not where it is bound to a Connection, or in a savepoint of another."""
+    foreign_savepoint = connection.in_nested_transaction() and not session.in_nested_transaction()
+    return not isinstance(session.get_bind(), Connection) and not foreign_savepoint
+
+
+def _innermost(session: Session) -> SessionTransaction:
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    assert transaction is not None
+    return transaction
+
+
+def _enclosing(transaction: SessionTransaction) -> SessionTransaction | None:
+    """The savepoint or root that a savepoint was made in; None for the root."""
+    parent = transaction.parent
+    while parent is not None and not parent.nested and parent.parent is not None:
+        parent = parent.parent
+    return parent

@@ -1,0 +1,93 @@
+"""What all doors of one engine share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from notifykit.clock import Clock, SystemClock
+from notifykit.errors import UnitError
+from notifykit.ids import new_owner
+from notifykit.model.codes import Channel
+from notifykit.providers import Integration
+from notifykit.settings import ASYNC_CHUNK, CHUNK
+from notifykit.signals import Signals
+from notifykit.store.async_database import AsyncDatabase
+from notifykit.store.database import Database
+from notifykit.store.unit import Unit
+from notifykit.workflow.registry import Registry
+
+if TYPE_CHECKING:
+    from notifykit.doors.effects import Pending
+
+D = TypeVar("D", Database, AsyncDatabase)
+
+
+@dataclass(eq=False)
+class Runtime(Generic[D]):
+    """What all doors of one engine share; the sandbox swaps database, clock, registry and outbox, and puts them back.
+
+    Attributes:
+        database: Where units are opened.
+        signals: Who hears of what; holds the delivery hooks too.
+        integrations: Configured providers, in the order in which they are asked.
+        outbox: Takes every outgoing message in the sandbox, before hooks and integrations.
+        owner: Under which this process claims jobs.
+        chunk: Runs a chunk.
+        awaited: The engine is awaited.
+        pending: Effects of host transactions whose end nobody tells.
+    """
+
+    database: D
+    signals: Signals
+    awaited: bool
+    clock: Clock = field(default_factory=SystemClock)
+    registry: Registry = field(default_factory=Registry)
+    integrations: tuple[Integration, ...] = ()
+    outbox: Callable[[Any], Any] | None = None
+    owner: str = field(default_factory=new_owner)
+    chunk: int = 0
+    pending: list[Pending] = field(default_factory=list)
+    closed: bool = False
+    noted_loop: bool = False
+
+    @property
+    def hooks(self) -> dict[Channel, Callable[[Any], Any]]:
+        """The delivery hooks by channel."""
+        return self.signals.hooks
+
+    def __post_init__(self) -> None:
+        """Size the chunks: on a loop it breathes between two of them."""
+        self.chunk = self.chunk or (ASYNC_CHUNK if self.awaited else CHUNK)
+
+    def unit(self, connection: Connection, *, tenant: str | None = None, joined: bool = False) -> Unit:
+        """A unit on a transaction that is open.
+
+        Args:
+            connection: The transaction's.
+            tenant: The identifier of the scope's tenant.
+            joined: The transaction is the host's.
+        """
+        return Unit(
+            connection,
+            self.database.dialect,
+            self.clock,
+            self.registry,
+            self.clock.now(),
+            self.signals.listens,
+            tenant=tenant,
+            chunk=self.chunk,
+            joined=joined,
+        )
+
+    def check_open(self) -> None:
+        """Refuse what comes after `close`.
+
+        Raises:
+            UnitError: The engine is closed.
+        """
+        if self.closed:
+            raise UnitError("this engine is closed; make a new one")

@@ -1,0 +1,348 @@
+"""Where a door of the sync engine stands: on its own, in a transaction of its own, or in the host's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+
+from notifykit.clock import Clock, SystemClock
+from notifykit.delivery.sending import make
+from notifykit.doors import host as hosts
+from notifykit.doors.draining import Send, Work
+from notifykit.doors.effects import attach, ended, follow
+from notifykit.doors.reentry import check, entered
+from notifykit.doors.runtime import Runtime
+from notifykit.errors import ConfigurationError, InputError, NotifyKitError, UnitError
+from notifykit.flow.feed import Feed
+from notifykit.model.values import R
+from notifykit.providers import Integration
+from notifykit.signals import Signals
+from notifykit.store.database import Database
+from notifykit.store.schema import Migrate
+from notifykit.store.sqlite import Durability
+from notifykit.store.unit import Effects, Unit
+from notifykit.workflow.registry import Registry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+D = TypeVar("D")
+
+logger = logging.getLogger("notifykit.doors")
+
+Many: TypeAlias = Iterable[R]
+Steps: TypeAlias = Generator[Feed | None, None, T]
+STANDS_INSIDE = "this door stands in a transaction already: call its verbs, or the engine's outside of it"
+ENDED = "the transaction of this door has ended: open another with `engine.transaction()`"
+
+
+class Standing:
+    """Where a door stands: it opens a unit for a piece of work, or joins the one it is in."""
+
+    def __init__(self, runtime: Runtime[Database], tenant: str | None = None) -> None:
+        """Stand in one engine and scope."""
+        self.runtime = runtime
+        self.tenant = tenant
+
+    @property
+    def registry(self) -> Registry:
+        """The engine's workflows."""
+        return self.runtime.registry
+
+    def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in a unit.
+
+        Args:
+            work: Gets the unit.
+            write: It may change rows.
+
+        Raises:
+            UnitError: No unit can be had here.
+        """
+        raise NotImplementedError
+
+    def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of work that goes chunk by chunk, in one unit."""
+        return self.run(lambda unit: _exhausted(verb(unit, *args, **kwargs)), write=True)
+
+    def pour(self, verb: Callable[..., Steps[T]], source: Iterable[Any], **options: Any) -> T:
+        """Do a piece of work on the items of a source, chunk by chunk.
+
+        Raises:
+            InputError: The source is an async one.
+        """
+        if isinstance(source, AsyncIterable) and not isinstance(source, Iterable):
+            raise InputError(
+                "triggers: an async iterable was passed to the sync door: use AsyncEngine, or pass a plain iterable",
+                field="triggers",
+            )
+        return self.exhaust(verb, source, **options)
+
+    def scoped(self, tenant: str | None) -> Standing:
+        """The same place in one tenant's scope.
+
+        Raises:
+            InputError: It is no tenant's identifier, or another than the one this scope has.
+        """
+        raise NotImplementedError
+
+    def within(self, host: object) -> HostStanding:
+        """Inside the host's transaction."""
+        raise UnitError(STANDS_INSIDE)
+
+    def at(self, session: object | None) -> Standing:
+        """Inside the host's transaction if there is one, else here."""
+        return self if session is None else self.within(session)
+
+    def transaction(self, door: Callable[[Standing], D]) -> AbstractContextManager[D]:
+        """A door in a transaction of its own."""
+        raise UnitError(STANDS_INSIDE)
+
+
+class OwnStanding(Standing):
+    """On the engine itself: each piece of work is a transaction."""
+
+    @contextmanager
+    def opened(self, *, write: bool) -> Iterator[Unit]:
+        """A transaction of our own; what follows its commit is done before this returns."""
+        self.runtime.check_open()
+        self._note_loop()
+        self.settle()
+        with entered(self.runtime), self.runtime.database.transaction(write=write) as connection:
+            unit = self.runtime.unit(connection, tenant=self.tenant)
+            yield unit
+        follow(self.runtime, unit.effects)
+
+    def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in a transaction of its own."""
+        with self.opened(write=write) as unit:
+            return work(unit)
+
+    def scoped(self, tenant: str | None) -> OwnStanding:
+        """The same in one tenant's scope."""
+        return OwnStanding(self.runtime, scope(self.tenant, tenant))
+
+    def within(self, host: object) -> HostStanding:
+        """Inside the host's transaction."""
+        return HostStanding(self.runtime, host, self.tenant)
+
+    @contextmanager
+    def transaction(self, door: Callable[[Standing], D]) -> Iterator[D]:
+        """A door in a transaction of its own, committed at the end of the block."""
+        with self.opened(write=True) as unit:
+            turn = Turn()
+            try:
+                yield door(UnitStanding(self.runtime, unit, turn))
+            finally:
+                with turn.lock:
+                    turn.ended = True
+
+    def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
+        """Do due work: units and calls to the outside in turn, until none is left."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    if isinstance(step, Work):
+                        answer: Any = self.run(step.call, write=True)
+                    else:
+                        answer = [make(call) for call in step.calls]
+                except Exception as error:  # the way of due work decides
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def settle(self) -> None:
+        """Run or drop the effects of host transactions that have ended since the last call."""
+        if not self.runtime.pending:
+            return
+        for pending in ended(self.runtime):
+            try:
+                with entered(self.runtime), self.runtime.database.transaction(write=False) as connection:
+                    happened = pending.happened(self.runtime.unit(connection))
+            except NotifyKitError:
+                self.runtime.pending.append(pending)  # the database cannot be asked now
+                continue
+            if happened:
+                follow(self.runtime, pending.effects)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date."""
+        self.runtime.check_open()
+        check(self.runtime)
+        self.runtime.database.migrate()
+
+    def close(self) -> None:
+        """Say what is still to be said, and give the database back."""
+        if self.runtime.closed:
+            return
+        check(self.runtime)
+        self.settle()
+        self.runtime.closed = True
+        self.runtime.database.close()
+
+    def _note_loop(self) -> None:
+        if self.runtime.noted_loop:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self.runtime.noted_loop = True
+        logger.warning("the sync door was called on a running event loop, which it blocks: use AsyncEngine there")
+
+
+@dataclass(slots=True)
+class Turn:
+    """What the doors of one open transaction share: its verbs run one after the other, until it has ended."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    ended: bool = False
+
+
+class UnitStanding(Standing):
+    """In a transaction that `transaction()` opened."""
+
+    def __init__(self, runtime: Runtime[Database], unit: Unit, turn: Turn) -> None:
+        """Stand in an open unit."""
+        super().__init__(runtime, unit.tenant)
+        self._unit = unit
+        self._turn = turn
+
+    def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in the open transaction; one after the other if several threads ask."""
+        with self._turn.lock:
+            if self._turn.ended:
+                raise UnitError(ENDED)
+            with dropping_events(self._unit.effects):
+                return work(self._unit)
+
+    def scoped(self, tenant: str | None) -> UnitStanding:
+        """The same transaction in one tenant's scope."""
+        return UnitStanding(self.runtime, replace(self._unit, tenant=scope(self.tenant, tenant)), self._turn)
+
+
+class HostStanding(Standing):
+    """In the host's transaction, which the host ends."""
+
+    def __init__(self, runtime: Runtime[Database], host: object, tenant: str | None = None) -> None:
+        """Stand in a session or connection of the host's.
+
+        Raises:
+            UnitError: It is neither, or of the awaited kind.
+        """
+        super().__init__(runtime, tenant)
+        hosts.blocking(host)
+        self._host = host
+
+    def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in the host's transaction."""
+        return self._joined(lambda unit, attached: work(unit))
+
+    def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of work chunk by chunk; what follows a chunk depends on the savepoint it was made in."""
+        return self._joined(lambda unit, attached: _exhausted(verb(unit, *args, **kwargs), attached))
+
+    def scoped(self, tenant: str | None) -> HostStanding:
+        """The same transaction in one tenant's scope."""
+        return HostStanding(self.runtime, self._host, scope(self.tenant, tenant))
+
+    def at(self, session: object | None) -> Standing:
+        """Here, and nowhere else."""
+        return self if session is self._host else super().at(session)
+
+    def _joined(self, work: Callable[[Unit, Callable[[], None]], T]) -> T:
+        runtime = self.runtime
+        runtime.check_open()
+        OwnStanding(runtime).settle()
+        with entered(runtime):
+            host = hosts.blocking(self._host)
+            hosts.check_database(runtime, host)
+            connection = hosts.connection_of(host)
+            runtime.database.ready(connection)
+            hosts.flush(host)
+            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            attached = partial(attach, runtime, host, connection, unit.effects)
+            done = work(unit, attached)
+            attached()
+            return done
+
+
+@contextmanager
+def dropping_events(effects: Effects) -> Iterator[None]:
+    """Forget the events of a verb that raises: the transaction may be committed without it."""
+    before = len(effects.events)
+    try:
+        yield
+    except BaseException:
+        del effects.events[before:]
+        raise
+
+
+def started(
+    url: str | None,
+    bind: sa.Engine | None,
+    *,
+    integrations: Iterable[Integration],
+    migrate: Migrate,
+    durability: Durability,
+    clock: Clock | None,
+) -> Runtime[Database]:
+    """The runtime of a new engine; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: The URL is wrong, its driver is missing, or `url` and `bind` are both given.
+    """
+    if bind is None:
+        database = Database.open(url, durability=durability, migrate=migrate)
+    else:
+        refuse_both(url)
+        database = Database.bound(bind, migrate=migrate)
+    return Runtime(database, Signals(awaited=False), False, clock or SystemClock(), integrations=tuple(integrations))
+
+
+def refuse_both(url: str | None) -> None:
+    """Refuse a URL beside the host's engine.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    if url is not None:
+        raise ConfigurationError(
+            "url and bind are both given: pass `bind=` to share the host's engine, or a URL, not both"
+        )
+
+
+def scope(present: str | None, tenant: str | None) -> str | None:
+    """The tenant of a scope inside a scope.
+
+    Raises:
+        InputError: It is no tenant's identifier, or another than the one this scope has.
+    """
+    if tenant is None:
+        return present
+    if not isinstance(tenant, str) or not tenant.strip():
+        raise InputError(f"tenant: the identifier of a tenant is expected, not {tenant!r}", field="tenant")
+    wanted = tenant.strip()
+    if present not in {None, wanted}:
+        raise InputError(f"tenant: this door is scoped to {present!r} and cannot see {wanted!r}", field="tenant")
+    return wanted
+
+
+def _exhausted(steps: Steps[T], after: Callable[[], None] | None = None) -> T:
+    try:
+        while True:
+            next(steps)
+            if after is not None:
+                after()
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]

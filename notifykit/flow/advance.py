@@ -1,0 +1,395 @@
+"""Move runs that stand at the same step of the same version until each waits, is finished or has failed.
+
+Pure: plain values in, plain values out; no SQL, no clock. Runs that were just stored and runs that fell due come this
+way, and so does `explain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from notifykit.errors import InputError
+from notifykit.flow.facts import Facts, has_address
+from notifykit.flow.runs import Changes, Instant, Runs, Wait
+from notifykit.flow.trail import Mark, Trail
+from notifykit.ids import at_step
+from notifykit.model.codes import ChannelCode, JobKind, MessageStatus, RunStatus
+from notifykit.model.values import Json
+from notifykit.render.compiled import CompiledStep, compiled
+from notifykit.render.sandbox import RenderError
+from notifykit.resources.subscriber_fields import view
+from notifykit.workflow.context import context_of, fields_returned
+from notifykit.workflow.overrides import for_step
+from notifykit.workflow.preferences import Decision, decide
+from notifykit.workflow.registry import function_name
+from notifykit.workflow.span import after, moment
+from notifykit.workflow.steps import Custom, Delay
+from notifykit.workflow.stored import Missing
+
+IN_APP = ChannelCode.IN_APP.value
+EMAIL = ChannelCode.EMAIL.value
+SENT = MessageStatus.SENT.value
+QUEUED = MessageStatus.QUEUED.value
+WAITING = RunStatus.WAITING.value
+FAILED = RunStatus.FAILED.value
+
+NO_DELIVERY = '{"delivery":null,"seen":false,"read":false}'
+IN_QUEUE = '{"delivery":"queued","seen":false,"read":false}'
+NO_CHOICE: dict[str, bool] = {}
+NOTHING = (None, None, None, None)
+
+Places = Sequence[int]
+"""Places in the columns of the runs that still move, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What an advance knows besides the runs.
+
+    Attributes:
+        environment: For rows.
+        instant: When it happens.
+        functions: Host functions that this process has, as `workflow/step`.
+        facts: Of the chunk's subscribers.
+        trail: The chunk's ways.
+        preview: Render what goes outside too, to see whether it can be rendered.
+    """
+
+    environment: int
+    instant: Instant
+    functions: frozenset[str]
+    facts: Facts
+    trail: Trail
+    preview: bool = False
+
+
+def advance(runs: Runs, position: int, world: World) -> Changes:
+    """Move runs on from a step.
+
+    Args:
+        runs: Runs standing before the same step of the same version; their ways are moved on in place.
+        position: The index of that step.
+        world: Everything else.
+
+    Returns:
+        The rows that this makes, and where each run stands then.
+    """
+    return Advance(runs, world).go(position)
+
+
+class Advance:
+    """One advance: the scope that templates see, and the changes made so far."""
+
+    def __init__(self, runs: Runs, world: World) -> None:
+        """Begin; nothing has moved yet."""
+        self.runs, self.world = runs, world
+        self.workflow = runs.version.workflow
+        self.changes = Changes.of(runs)
+        self.scope: dict[str, Any] = dict.fromkeys(("payload", "subscriber", "actor", "tenant", "steps"))
+        self._views: dict[int, Json] = {}
+
+    def go(self, position: int) -> Changes:
+        """Move everybody on from a step, as far as they get."""
+        moving: Places = range(len(self.runs))
+        for step in compiled(self.workflow).steps[position:]:
+            if step.step.active and moving:
+                moving = self._step(step, moving)
+        return self.changes
+
+    def _step(self, step: CompiledStep, moving: Places) -> Places:
+        """Move runs through one step; those that go on to the next."""
+        if isinstance(step.step.when, Missing):
+            return self._wait(moving, step, JobKind.ADVANCE, self.world.instant.now, needs=step.step.when.name)
+        passed, held = self._gate(step, moving)
+        if step.step.channel is None:
+            went = self._delay(step, passed) if isinstance(step.step, Delay) else self._custom(step, passed)
+        elif step.step.channel == "in_app":
+            went = self._in_app(step, passed)
+        else:
+            went = self._queue(step, passed)
+        return sorted([*held, *went]) if held else went
+
+    # -- the gate: condition, preference, address
+
+    def _gate(self, step: CompiledStep, moving: Places) -> tuple[Places, list[int]]:
+        """Those that the step is for, and those that go on without it."""
+        held: list[int] = []
+        if step.condition is not None:
+            moving = self._condition(step, moving, held)
+        if step.step.channel is not None:
+            code = ChannelCode.of(step.step.channel).value
+            moving = self._preference(step, code, moving, held)
+            if code != IN_APP:
+                moving = self._address(step, code, moving, held)
+        return moving, held
+
+    def _condition(self, step: CompiledStep, moving: Places, held: list[int]) -> Places:
+        """A condition that cannot be evaluated does not pass (D33)."""
+        assert step.condition is not None
+        test = step.condition.bind(self.scope)
+        passed = []
+        for place in moving:
+            self._fill(place)
+            passes, problem = test()
+            if passes:
+                passed.append(place)
+            else:
+                self._skip(held, place, step, "condition", problem or step.condition.source)
+        return passed
+
+    def _preference(self, step: CompiledStep, code: int, moving: Places, held: list[int]) -> Places:
+        choices = self.world.facts.choices.get(code, {})
+        usual = self._decide(step, NO_CHOICE)
+        if usual.allow and not choices:
+            return moving
+        passed = []
+        for place in moving:
+            chosen = choices.get(self.runs.people[place][0])
+            decision = usual if chosen is None else self._decide(step, chosen)
+            if decision.allow:
+                passed.append(place)
+            else:
+                self._skip(held, place, step, "preference", decision.rule)
+        return passed
+
+    def _decide(self, step: CompiledStep, choices: dict[str, bool]) -> Decision:
+        assert step.step.channel is not None
+        return decide(
+            step.step.channel,
+            workflow=self.workflow.key,
+            critical=self.workflow.critical,
+            defaults=self.workflow.preferences,
+            choices=choices,
+        )
+
+    def _address(self, step: CompiledStep, code: int, moving: Places, held: list[int]) -> Places:
+        passed = []
+        for place in moving:
+            if has_address(self.world.facts, code, self.runs.people[place]) or (
+                code == EMAIL and self._overrides(step, place).get("to")
+            ):
+                passed.append(place)
+            else:
+                self._skip(held, place, step, "no_address", f"the subscriber has no address for {step.step.channel}")
+        return passed
+
+    def _skip(self, held: list[int], place: int, step: CompiledStep, reason: str, rule: str) -> None:
+        channel = step.step.channel is not None
+        kind, facts = ("message_skipped", NO_DELIVERY) if channel else ("step_skipped", "{}")
+        self._mark(place, Mark(step.step.id, kind, reason, rule, "skipped", facts))
+        held.append(place)
+
+    # -- the steps
+
+    def _in_app(self, step: CompiledStep, moving: Places) -> Places:
+        """Write messages into inboxes; text that is the same for all runs of an event is rendered once."""
+        assert step.rendering is not None
+        render, sent = (
+            step.rendering.bind(self.scope),
+            Mark(step.step.id, "message_sent", None, None, "sent", NO_DELIVERY),
+        )
+        runs, changes, index, environment = self.runs, self.changes, step.index, self.world.environment
+        ids, origins, people, own, ways = runs.ids, runs.origins, runs.people, runs.payloads, runs.ways
+        stamp, workflow, personal = self.world.instant.stamp, runs.version.workflow_id, step.personal
+        add, go, next_way = changes.messages.append, self.world.trail.go, dict[int, int]()
+        failed: list[int] = []
+        last, text = None, NOTHING
+        for place in moving:
+            origin = origins[place]
+            try:
+                if personal or origin is not last or own[place] is not None:
+                    self._fill(place)
+                    text, last = render(), origin if own[place] is None else None
+            except RenderError as error:
+                failed.append(place)
+                self._fail(place, step, str(error))
+                last = None
+                continue
+            content, shown = 0, text
+            if origin.fans_out and not personal and own[place] is None:
+                content, shown = self._share(origin.id, index, origin.shared, text), NOTHING
+            add(
+                (
+                    ids[place] << 6 | index,
+                    environment,
+                    origin.tenant_id,
+                    people[place][0],
+                    workflow,
+                    IN_APP,
+                    content,
+                    *shown,
+                    SENT,
+                    stamp,
+                    stamp,
+                )
+            )
+            way = ways[place]
+            known = next_way.get(way)
+            ways[place] = next_way.setdefault(way, go(way, sent)) if known is None else known
+        return self._without(moving, failed) if failed and step.step.stop_on_fail else moving
+
+    def _share(self, event: int, index: int, shared: set[int], text: tuple[Any, ...]) -> int:
+        number = at_step(event, index)
+        if index not in shared:
+            shared.add(index)
+            self.changes.contents.append((number, *text))
+        return number
+
+    def _queue(self, step: CompiledStep, moving: Places) -> Places:
+        """Queue messages for the outside; they are rendered and sent after a claim."""
+        assert step.step.channel is not None
+        runs, stamp, now = self.runs, self.world.instant.stamp, self.world.instant.now
+        code, index, environment = ChannelCode.of(step.step.channel).value, step.index, self.world.environment
+        queued = Mark(step.step.id, "message_queued", None, None, "queued", IN_QUEUE)
+        workflow, add, wait, kind = (
+            runs.version.workflow_id,
+            self.changes.messages.append,
+            self.changes.waits.append,
+            JobKind.DELIVER.value,
+        )
+        for place in moving:
+            run, origin = runs.ids[place], runs.origins[place]
+            number = at_step(run, index)
+            add(
+                (
+                    number,
+                    environment,
+                    origin.tenant_id,
+                    runs.people[place][0],
+                    workflow,
+                    code,
+                    0,
+                    *NOTHING,
+                    QUEUED,
+                    stamp,
+                    stamp,
+                )
+            )
+            wait(Wait(now, kind, run, index, number))
+            self._mark(place, queued)
+        if self.world.preview:
+            self._preview(step, moving)
+        if not step.awaits_outcome:
+            return moving
+        self._stand(moving, index)
+        return ()
+
+    def _preview(self, step: CompiledStep, moving: Places) -> None:
+        assert step.rendering is not None
+        render = step.rendering.bind(self.scope)
+        for place in moving:
+            self._fill(place)
+            try:
+                render()
+            except RenderError as error:
+                self.changes.unrenderable[place, step.step.id] = str(error)
+
+    def _delay(self, step: CompiledStep, moving: Places) -> Places:
+        now, onward, index = self.world.instant.now, [], step.index
+        for place in moving:
+            try:
+                due = self._due(step, place)
+            except InputError as error:
+                if not self._fail(place, step, str(error)):
+                    onward.append(place)
+                continue
+            facts = to_json({"until": due.isoformat(), "duration": max(0.0, (due - now).total_seconds())}).decode()
+            if due <= now:
+                self._mark(
+                    place, Mark(step.step.id, "step_completed", None, f"{due.isoformat()} is past", "waited", facts)
+                )
+                onward.append(place)
+            else:
+                self._mark(
+                    place, Mark(step.step.id, "step_waiting", None, f"until {due.isoformat()}", "waiting", facts)
+                )
+                self.changes.waits.append(Wait(due, JobKind.ADVANCE.value, self.runs.ids[place], index))
+                self._stand((place,), index)
+        return onward
+
+    def _due(self, step: CompiledStep, place: int) -> datetime:
+        delay = step.step
+        assert isinstance(delay, Delay)
+        overrides = self._overrides(step, place)
+        if overrides:
+            return after(self.world.instant.now, {overrides["unit"]: overrides["amount"]})
+        if delay.until is None:
+            return after(self.world.instant.now, delay.span)
+        self._fill(place)
+        found: Any = self.scope
+        for name in delay.until.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        return moment(found, delay.until)
+
+    def _custom(self, step: CompiledStep, moving: Places) -> Places:
+        """A pure function runs here, on plain data; any other outside of every transaction, as a delivery does."""
+        custom = step.step
+        assert isinstance(custom, Custom)
+        needs = function_name(self.workflow.key, custom.id)
+        if not custom.pure:
+            return self._wait(moving, step, JobKind.CUSTOM, self.world.instant.now, needs=needs)
+        if isinstance(custom.run, Missing):
+            return self._wait(moving, step, JobKind.ADVANCE, self.world.instant.now, needs=needs)
+        onward = []
+        for place in moving:
+            self._fill(place)
+            try:
+                returned = fields_returned(custom.id, custom.run(context_of(self.workflow, self.scope)))
+            except Exception as error:  # the host's code: whatever it raises fails this step of this run only
+                if not self._fail(place, step, f"{type(error).__name__}: {error}"):
+                    onward.append(place)
+                continue
+            self._mark(place, Mark(custom.id, "step_completed", None, None, "completed", to_json(returned).decode()))
+            onward.append(place)
+        return onward
+
+    # -- what happens to one run
+
+    def _fill(self, place: int) -> None:
+        """Let the scope be that of one run."""
+        runs, scope = self.runs, self.scope
+        origin, own, person = runs.origins[place], runs.payloads[place], runs.people[place]
+        scope["payload"] = origin.payload if own is None else own
+        scope["actor"], scope["tenant"] = origin.actor, origin.tenant
+        scope["steps"] = self.world.trail.records[runs.ways[place]]
+        seen = self._views.get(id(person))
+        if seen is None:
+            seen = self._views[id(person)] = view(person)
+        scope["subscriber"] = seen
+
+    def _overrides(self, step: CompiledStep, place: int) -> Json:
+        overrides = self.runs.origins[place].overrides
+        return for_step(overrides, step.step) if overrides else {}
+
+    def _mark(self, place: int, mark: Mark) -> None:
+        self.runs.ways[place] = self.world.trail.go(self.runs.ways[place], mark)
+
+    def _fail(self, place: int, step: CompiledStep, problem: str) -> bool:
+        """Note a failed step; whether it ends the run."""
+        channel = step.step.channel is not None
+        kind, facts = ("message_failed", NO_DELIVERY) if channel else ("step_failed", "{}")
+        self._mark(place, Mark(step.step.id, kind, problem, None, "failed", facts))
+        if step.step.stop_on_fail:
+            self.changes.status[place], self.changes.steps[place] = FAILED, step.index
+        return step.step.stop_on_fail
+
+    def _stand(self, places: Iterable[int], index: int) -> None:
+        for place in places:
+            self.changes.status[place], self.changes.steps[place] = WAITING, index
+
+    def _wait(self, places: Places, step: CompiledStep, kind: JobKind, due: datetime, *, needs: str) -> Places:
+        """Let runs wait at a step for a function of the host."""
+        for place in places:
+            self.changes.waits.append(Wait(due, kind.value, self.runs.ids[place], step.index, needs=needs))
+        self._stand(places, step.index)
+        return ()
+
+    @staticmethod
+    def _without(moving: Places, stopped: Sequence[int]) -> list[int]:
+        gone = set(stopped)
+        return [place for place in moving if place not in gone]

@@ -1,0 +1,50 @@
+"""Cancel: stop what has not been sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notifykit.errors import InputError, NotFoundError
+from notifykit.ids import number_of
+from notifykit.model.values import Who
+from notifykit.resources.references import ABSENT, event_row, subscriber_key, subscriber_row, workflow_key, workflow_row
+from notifykit.results import CancelReport, TriggerResult
+from notifykit.store.endings import end_runs
+from notifykit.store.unit import Unit
+from notifykit.workflow.definition import Workflow
+
+REASON = "cancelled"
+
+
+def cancel(
+    unit: Unit, run: str | TriggerResult | None, workflow: str | Workflow[Any, ...] | None, subscriber: Who | None
+) -> CancelReport:
+    """Stop waiting runs and queued messages: of a transaction or run, of a workflow, of a subscriber, or of all given.
+
+    Raises:
+        InputError: Nothing is given.
+        NotFoundError: What is given does not exist.
+    """
+    scopes: dict[str, int] = {}
+    if run is not None:
+        text = run.transaction_id if isinstance(run, TriggerResult) else str(run)
+        scopes |= (
+            {"run": number_of("run", text)}
+            if text.startswith("run_")
+            else {"event": _known(event_row(unit, text), "trigger", text)}
+        )
+    if workflow is not None:
+        key = workflow_key(workflow)
+        scopes["workflow"] = _known(workflow_row(unit, key), "workflow", key)
+    if subscriber is not None:
+        who = subscriber_key(subscriber)
+        scopes["subscriber"] = _known(subscriber_row(unit, who), "subscriber", who)
+    if not scopes:
+        raise InputError("cancel: say what: a result or transaction id, `workflow=` or `subscriber=`", field="run")
+    return end_runs(unit, reason=REASON, **scopes)
+
+
+def _known(number: int, noun: str, name: str) -> int:
+    if number == ABSENT:
+        raise NotFoundError(f"there is no {noun} {name!r} to cancel")
+    return number

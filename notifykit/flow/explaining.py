@@ -1,0 +1,265 @@
+"""Explain: walk the way of a trigger without writing, under a clock that runs ahead, and say what would happen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Literal
+
+from notifykit.flow import audience, facts, wire
+from notifykit.flow.advance import World, advance
+from notifykit.flow.audience import People, Tenants, Topics
+from notifykit.flow.facts import Facts
+from notifykit.flow.intake import Request, take_in
+from notifykit.flow.runs import Changes, Instant, Runs
+from notifykit.flow.segment import FIND_GIVEN, add_members, origin_of
+from notifykit.flow.trail import Mark, Record, Trail
+from notifykit.model.codes import ChannelCode, RunStatus
+from notifykit.results import Plan, Planned, SkipReason
+from notifykit.store.endings import shown
+from notifykit.store.unit import Unit
+from notifykit.workflow.definition import Notice, Workflow
+from notifykit.workflow.preferences import decide
+from notifykit.workflow.steps import Custom, Delay
+
+WAITING = RunStatus.WAITING.value
+OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
+    "message_sent": "send",
+    "message_queued": "send",
+    "message_skipped": "skip",
+    "step_skipped": "skip",
+    "message_failed": "fail",
+    "step_failed": "fail",
+    "step_waiting": "wait",
+}
+UNKNOWN = "unknown until run"
+"""The rule of a condition that reads what a custom step has not yet returned."""
+
+
+@dataclass(order=True, slots=True)
+class _Standing:
+    """Runs that go on at a moment of the clock that runs ahead."""
+
+    at: datetime
+    turn: int
+    runs: Runs
+    position: int
+    records: list[dict[str, Record]]
+
+
+def explain(
+    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]
+) -> Plan:
+    """What a trigger would do, recipient by recipient; nothing is written.
+
+    Raises:
+        NotFoundError: The workflow is unknown.
+        InputError: A value is refused, or no valid recipient is left.
+    """
+    unit = replace(unit, dry=True)
+    (request,) = take_in(unit, [wire.asked(workflow, to, payload, options)])
+    if request.error is not None:
+        raise request.error
+    if reason := _refusal(unit, request):
+        return _plan(0, list(_left_out(unit, request, reason)))
+    return _Rehearsal(unit, request).plan()
+
+
+def _refusal(unit: Unit, request: Request) -> SkipReason | None:
+    """Why nothing of the trigger would be stored."""
+    if request.status != "processed":
+        return "inactive"
+    given = request.transaction_id
+    if given is not None and FIND_GIVEN.rows(unit, environment=unit.environment, given=[given]):
+        return "duplicate"
+    return None
+
+
+def _left_out(unit: Unit, request: Request, reason: SkipReason) -> Iterator[Planned]:
+    rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
+    for who in request.audience.named:
+        yield Planned(who, None, None, "skip", unit.now, reason, rule)
+
+
+class _Rehearsal:
+    """One trigger walked through in memory."""
+
+    def __init__(self, unit: Unit, request: Request) -> None:
+        self.unit, self.request = unit, request
+        self.people = People(unit)
+        self.rows: list[Planned] = []
+        self.turn = count()
+        self.queue: list[_Standing] = []
+        self.facts = Facts()
+
+    def plan(self) -> Plan:
+        runs = self._runs()
+        self.facts = facts.load(self.unit, [runs])
+        self._given_devices()
+        heappush(self.queue, _Standing(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
+        while self.queue:
+            self._move(heappop(self.queue))
+        return _plan(len(runs), self.rows)
+
+    def _runs(self) -> Runs:
+        """Everybody the trigger goes to; on the way, those whom it leaves out."""
+        unit, request = self.unit, self.request
+        topics = Topics.load(unit, [request])
+        audience.address_only([request], count(1))
+        self.people.load([request], [request.audience.named.values()])
+        actor = 0 if request.actor is None else self.people.named(request.actor)[0]
+        origin = origin_of(request, self.people, Tenants.load(unit, [request]))
+        direct = replace(request.audience, topics=[], everyone=False)
+        members = audience.small_audience(self.people, topics, replace(request, audience=direct), actor)
+        for problem in request.problems:
+            self._leave_out(problem.recipient or "", "fail", None, str(problem))
+        served = {member.person[0] for member in members}
+        if request.audience.everyone or request.audience.topics:
+            for page in audience.pages(unit, topics, request, actor, served):
+                members += page
+            self._not_served(topics, {member.person[1] for member in members})
+        runs = Runs(request.pinned)
+        add_members(runs, origin, members)
+        runs.ids = list(range(1, len(runs) + 1))
+        return runs
+
+    def _not_served(self, topics: Topics, served: set[str]) -> None:
+        """Those of the topics, or of everyone, who are left out: the actor, and the excluded."""
+        request = self.request
+        actor = (
+            None
+            if request.actor is None
+            else request.actor
+            if isinstance(request.actor, str)
+            else request.actor.subscriber_id
+        )
+        reached = replace(
+            request,
+            audience=replace(request.audience, topics=[replace(one, exclude=()) for one in request.audience.topics]),
+        )
+        for page in audience.pages(self.unit, topics, reached, 0, set()):
+            for member in page:
+                who = member.person[1]
+                if who in served:
+                    continue
+                if who == actor:
+                    self._leave_out(who, "skip", "actor", "the actor is left out of topics and broadcasts")
+                else:
+                    self._leave_out(who, "skip", "excluded", "excluded from every topic that has this member")
+
+    def _leave_out(self, who: str, outcome: Literal["skip", "fail"], reason: SkipReason | None, rule: str) -> None:
+        self.rows.append(Planned(who, None, None, outcome, self.unit.now, reason, rule))
+
+    def _given_devices(self) -> None:
+        """Channels given with this very trigger count as if they were stored."""
+        for state in self.people.states.values():
+            for channel in (channel for given in state.given for channel in given.channels):
+                if channel.tokens:
+                    self.facts.push.add(state.row[0])
+                if channel.credentials.get("webhook_url"):
+                    self.facts.chat.add(state.row[0])
+
+    def _move(self, standing: _Standing) -> None:
+        """Move runs at one moment, note what happens, and let those that wait stand where they go on."""
+        unit, runs = self.unit, standing.runs
+        instant = Instant.of(standing.at, unit.moment(standing.at))
+        trail = Trail(instant)
+        runs.ways = [trail.start(dict(records), has_message=False) for records in standing.records]
+        world = World(unit.environment, instant, unit.registry.functions(), self.facts, trail, preview=True)
+        changes = advance(runs, standing.position, world)
+        for place, way in enumerate(runs.ways):
+            for mark in trail.marks[way]:
+                self._note(changes, place, mark, standing)
+        self._go_on(changes, trail, standing)
+
+    def _note(self, changes: Changes, place: int, mark: Mark, standing: _Standing) -> None:
+        runs = changes.runs
+        outcome, workflow = OUTCOMES.get(mark.kind), runs.version.workflow
+        step = workflow.step(mark.step)
+        if outcome is None or step is None:
+            return
+        rule = mark.note or mark.reason or ""
+        unrenderable = changes.unrenderable.get((place, mark.step))
+        if unrenderable is not None:
+            outcome, rule = "fail", unrenderable
+        elif outcome == "send":
+            rule = self._allowed_by(runs, place, step.channel)
+        elif mark.reason == "condition" and self._reads_unknown(workflow, mark.step, standing.records[place]):
+            rule = UNKNOWN
+        reason: Any = mark.reason if outcome == "skip" else None
+        self.rows.append(
+            Planned(shown(runs.people[place][1]), mark.step, step.channel, outcome, standing.at, reason, rule)
+        )
+
+    def _allowed_by(self, runs: Runs, place: int, channel: Any) -> str:
+        workflow = runs.version.workflow
+        choices = self.facts.choices.get(ChannelCode.of(channel).value, {}).get(runs.people[place][0], {})
+        decision = decide(
+            channel, workflow=workflow.key, critical=workflow.critical, defaults=workflow.preferences, choices=choices
+        )
+        return decision.rule
+
+    @staticmethod
+    def _reads_unknown(workflow: Workflow[Any, ...], step_id: str, records: Mapping[str, Record]) -> bool:
+        """Whether a condition reads a custom step that runs outside, whose result nobody knows yet."""
+        step = workflow.step(step_id)
+        when = getattr(step, "when", None)
+        unknown = [
+            each.id for each in workflow.steps if isinstance(each, Custom) and not each.pure and each.id not in records
+        ]
+        return isinstance(when, str) and any(f"steps.{name}" in when for name in unknown)
+
+    def _go_on(self, changes: Changes, trail: Trail, standing: _Standing) -> None:
+        """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
+        due = {wait.run: wait for wait in changes.waits if not wait.message}
+        groups: dict[tuple[datetime, int], list[int]] = {}
+        for place, status in enumerate(changes.status):
+            if status == WAITING:
+                wait = due.get(changes.runs.ids[place])
+                at = standing.at if wait is None else wait.due_at
+                groups.setdefault((at, changes.steps[place]), []).append(place)
+        for (at, index), places in groups.items():
+            self._wait(changes, trail, at, index, places)
+
+    def _wait(self, changes: Changes, trail: Trail, at: datetime, index: int, places: Sequence[int]) -> None:
+        runs = changes.runs
+        step = runs.version.workflow.steps[index]
+        if isinstance(step, Custom):
+            for place in places:
+                who = shown(runs.people[place][1])
+                self.rows.append(
+                    Planned(who, step.id, None, "wait", at, None, "the function runs outside, when a worker takes it")
+                )
+        elif not isinstance(step, Delay) and step.channel is None:
+            return
+        some = Runs(runs.version)
+        for place in places:
+            some.ids.append(runs.ids[place])
+            some.origins.append(runs.origins[place])
+            some.people.append(runs.people[place])
+            some.payloads.append(runs.payloads[place])
+        records = [_delivered(trail.records[runs.ways[place]], step.id, at) for place in places]
+        heappush(self.queue, _Standing(at, next(self.turn), some, index + 1, records))
+
+
+def _delivered(records: Mapping[str, Record], step: str, at: datetime) -> dict[str, Record]:
+    """Records as they are after a wait: the delay is over, and what was queued has been sent."""
+    found: dict[str, Record] = {}
+    for name, record in records.items():
+        if record["status"] == "queued":
+            found[name] = {**record, "delivery": "sent"}
+        elif name == step and record["status"] == "waiting":
+            found[name] = {**record, "status": "waited", "at": at.isoformat()}
+        else:
+            found[name] = record
+    return found
+
+
+def _plan(recipients: int, rows: Sequence[Planned]) -> Plan:
+    ordered = sorted(rows, key=lambda row: row.at)
+    counts = Counter(row.channel for row in ordered if row.outcome == "send" and row.channel)
+    return Plan(recipients, dict(counts), tuple(ordered))

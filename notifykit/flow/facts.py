@@ -1,0 +1,82 @@
+"""Facts about the subscribers of a chunk, loaded once for all its groups. Code after this point runs no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import bindparam, select
+
+from notifykit.flow.runs import Runs
+from notifykit.model import Preference, SubscriberChannel
+from notifykit.model.codes import ChannelCode
+from notifykit.model.preference import EVERYTHING, of_workflow
+from notifykit.render.compiled import compiled
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+
+CHOICES = Statement(
+    select(Preference.subject, Preference.target, Preference.channel, Preference.enabled).where(
+        Preference.environment == bindparam("environment"),
+        within(Preference.subject, "ids"),
+        within(Preference.target, "targets"),
+    )
+)
+CHANNELS = Statement(
+    select(SubscriberChannel.subscriber, SubscriberChannel.token_hash, SubscriberChannel.credentials).where(
+        within(SubscriberChannel.subscriber, "ids")
+    )
+)
+
+Choices = dict[str, bool]
+"""A subscriber's choices for one channel, by target."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of the subscribers of a chunk.
+
+    Attributes:
+        choices: By channel code, by subscriber: only those who chose anything.
+        push: Subscribers with a device token.
+        chat: Subscribers with a webhook.
+    """
+
+    choices: dict[int, dict[int, Choices]] = field(default_factory=dict)
+    push: set[int] = field(default_factory=set)
+    chat: set[int] = field(default_factory=set)
+
+
+def load(unit: Unit, groups: Sequence[Runs]) -> Facts:
+    """Load the facts of a chunk: one query for preferences, one for devices where a workflow asks for them.
+
+    Args:
+        unit: Any unit.
+        groups: All runs of the chunk, whatever their workflows.
+    """
+    facts = Facts()
+    ids = {person[0] for runs in groups for person in runs.people}
+    targets = {of_workflow(runs.version.workflow.key) for runs in groups if not runs.version.workflow.critical}
+    if targets and ids:
+        for subject, target, channel, enabled in CHOICES.rows(
+            unit, environment=unit.environment, ids=sorted(ids), targets=sorted(targets | {EVERYTHING})
+        ):
+            facts.choices.setdefault(channel, {}).setdefault(subject, {})[target] = bool(enabled)
+    if ids and any(compiled(runs.version.workflow).reaches_devices for runs in groups):
+        for subscriber, token, credentials in CHANNELS.rows(unit, ids=sorted(ids)):
+            if token:
+                facts.push.add(subscriber)
+            elif credentials.get("webhook_url"):
+                facts.chat.add(subscriber)
+    return facts
+
+
+ADDRESS = {ChannelCode.EMAIL.value: 2, ChannelCode.SMS.value: 3}
+"""Where a subscriber row (`subscriber_fields.COLUMNS`) has the address of a channel."""
+
+
+def has_address(facts: Facts, channel: int, person: tuple[object, ...]) -> bool:
+    """Whether a subscriber can be reached on an outside channel."""
+    if channel in ADDRESS:
+        return bool(person[ADDRESS[channel]])
+    return person[0] in (facts.push if channel == ChannelCode.PUSH.value else facts.chat)

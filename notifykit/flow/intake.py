@@ -1,0 +1,294 @@
+"""Intake: what each trigger of a chunk asks for, and whether it is refused.
+
+Every refusal but a duplicate is decided here, before the chunk's first write. The order of checks: workflow, form and
+transaction id, tenant, active, steps, payload and overrides, recipients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from notifykit.errors import InputError, NotFoundError, NotifyKitError, PayloadError, nearest
+from notifykit.flow import recipients
+from notifykit.flow.recipients import Audience
+from notifykit.flow.wire import Asked, form_problem, text_problem
+from notifykit.model.values import Json
+from notifykit.resources import versions
+from notifykit.resources.subscriber_fields import GivenSubscriber
+from notifykit.resources.tables import tenant
+from notifykit.results import Problem, Status
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+from notifykit.workflow import overrides
+from notifykit.workflow.payload import encode, plain
+from notifykit.workflow.registry import StoredVersion
+from notifykit.workflow.span import moment
+from notifykit.workflow.steps import Delay
+
+FIND_TENANTS = Statement(
+    select(tenant.c.identifier, tenant.c.id, tenant.c.name, tenant.c.data).where(
+        tenant.c.environment == bindparam("environment"), within(tenant.c.identifier, "keys")
+    )
+)
+
+
+@dataclass(slots=True)
+class TenantRow:
+    """A tenant as it stands in the order of the triggers."""
+
+    id: int
+    identifier: str
+    name: str | None
+    data: Json | None
+
+    @property
+    def view(self) -> Json:
+        """What templates see."""
+        return {"identifier": self.identifier, "name": self.name, "data": self.data or {}}
+
+
+@dataclass(slots=True)
+class Request:
+    """One trigger on its way in.
+
+    Attributes:
+        asked: What was asked for.
+        status: `processed` until something refuses it.
+        problems: What is wrong with it, or with some of its recipients.
+        error: What `trigger` raises; None where the refusal is a result.
+        version: The workflow's version.
+        payload: In its JSON form.
+        payload_text: The same as text.
+        overrides_text: The overrides as text, or None.
+        tenant: Identifier and given fields, or None.
+        audience: Who is asked for.
+        actor: An id, or the given fields of a subscriber.
+        transaction_id: The given one, trimmed.
+        event: The stored event's id.
+        recipients: How many runs it has.
+        duplicate: The transaction id was used before: event and recipients are the first trigger's.
+        lines: The trace of the event itself.
+    """
+
+    asked: Asked
+    status: Status = "processed"
+    problems: list[Problem] = field(default_factory=list)
+    error: NotifyKitError | None = None
+    version: StoredVersion | None = None
+    payload: Json = field(default_factory=dict)
+    payload_text: str = "{}"
+    overrides_text: str | None = None
+    tenant: tuple[str, Json] | None = None
+    audience: Audience = field(default_factory=Audience)
+    actor: str | GivenSubscriber | None = None
+    transaction_id: str | None = None
+    event: int = 0
+    recipients: int = 0
+    duplicate: bool = False
+    lines: list[str] = field(default_factory=list)
+
+    def refuse(self, status: Status, problem: Problem, error: Callable[[str], NotifyKitError] | None = None) -> None:
+        """Refuse the trigger, or note one more problem of a refused one."""
+        self.status = status
+        self.problems.append(problem)
+        if error is not None and self.error is None:
+            self.error = error(str(problem))
+
+    @property
+    def live(self) -> bool:
+        """Nothing has refused it so far."""
+        return self.status == "processed" and not self.duplicate
+
+    @property
+    def pinned(self) -> StoredVersion:
+        """The version, of a request that has passed the first check."""
+        assert self.version is not None
+        return self.version
+
+
+def take_in(unit: Unit, read: Sequence[Asked | list[Problem]]) -> list[Request]:
+    """Check a chunk of triggers.
+
+    Args:
+        unit: The unit; tenants and workflows are looked up in a few queries for the whole chunk.
+        read: What each asks for, or the problems of its form.
+
+    Returns:
+        A request for each, refused or with all that the audience needs.
+    """
+    requests = [Request(one) if isinstance(one, Asked) else _malformed(one) for one in read]
+    for check in (_workflow, _form, _tenant, _active, _payload, _overrides, _recipients, _actor):
+        check(unit, [request for request in requests if request.live])
+    return requests
+
+
+def _malformed(problems: Sequence[Problem]) -> Request:
+    request = Request(Asked("", None, None, None))
+    for problem in problems:
+        request.refuse("error", problem, InputError)
+    return request
+
+
+def _workflow(unit: Unit, requests: Sequence[Request]) -> None:
+    wanted = {request.asked.workflow for request in requests if isinstance(request.asked.workflow, str)}
+    found = versions.by_key(unit, {key for key in wanted if text_problem(key) is None})
+    for request in requests:
+        key = request.asked.workflow
+        request.version = found.get(key) if isinstance(key, str) else None
+        if request.version is None:
+            advice = nearest(str(key), unit.registry.registered) or " Register it: Engine(workflows=[...])."
+            request.refuse("error", Problem("workflow", f"there is no workflow {key!r}.{advice}"), NotFoundError)
+
+
+def _form(unit: Unit, requests: Sequence[Request]) -> None:
+    for request in requests:
+        if request.asked.transaction_id is None:
+            continue
+        if problem := form_problem(request.asked):
+            request.refuse("error", problem, InputError)
+        else:
+            request.transaction_id = request.asked.transaction_id.strip()
+
+
+def _tenant(unit: Unit, requests: Sequence[Request]) -> None:
+    for request in requests:
+        given = request.asked.tenant
+        if given is None:
+            request.tenant = None if unit.tenant is None else (unit.tenant, {})
+        else:
+            _read_tenant(unit, request, given)
+    asked = {request.tenant[0] for request in requests if request.live and request.tenant}
+    if not asked:
+        return
+    known = {row[0] for row in FIND_TENANTS.rows(unit, environment=unit.environment, keys=sorted(asked))}
+    for request in requests:
+        if request.live and request.tenant and request.tenant[0] not in known:
+            request.refuse(
+                "no_tenant_found",
+                Problem("tenant", f"there is no tenant {request.tenant[0]!r}; create it by `tenants.upsert`"),
+            )
+
+
+def _read_tenant(unit: Unit, request: Request, given: Any) -> None:
+    fields = {"identifier": given} if isinstance(given, str) else given
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("identifier"), str):
+        problem = "an identifier, or a mapping with an `identifier`, is expected"
+        return request.refuse("error", Problem("tenant", problem), InputError)
+    identifier = fields["identifier"].strip()
+    unknown = fields.keys() - {"identifier", "name", "data"}
+    if unknown:
+        name = min(map(str, unknown))
+        advice = nearest(name, ("identifier", "name", "data"))
+        return request.refuse("error", Problem(f"tenant.{name}", f"a tenant has no such field.{advice}"), InputError)
+    if problem := text_problem(identifier):
+        return request.refuse("error", Problem("tenant.identifier", problem), InputError)
+    if unit.tenant is not None and identifier != unit.tenant:
+        problem = f"this door sees only the tenant {unit.tenant!r}; use the engine itself for {identifier!r}"
+        return request.refuse("error", Problem("tenant", problem), InputError)
+    return _read_tenant_fields(request, identifier, fields)
+
+
+def _read_tenant_fields(request: Request, identifier: str, fields: Mapping[str, Any]) -> None:
+    name, data = fields.get("name"), fields.get("data")
+    if name is not None and (not isinstance(name, str) or text_problem(name)):
+        return request.refuse("error", Problem("tenant.name", text_problem(name) or "a text is expected"), InputError)
+    changes: dict[str, Any] = {} if name is None else {"name": name}
+    if data is not None:
+        try:
+            changes["data"] = plain(data, "tenant.data")[0]
+        except InputError as error:
+            return request.refuse("error", Problem(error.field, str(error)), InputError)
+    request.tenant = (identifier, changes)
+    return None
+
+
+def _active(unit: Unit, requests: Sequence[Request]) -> None:
+    for request in requests:
+        workflow = request.pinned.workflow
+        if not workflow.active:
+            request.refuse("trigger_not_active", Problem("workflow", f"{workflow.key!r} is not active"))
+        elif not workflow.steps:
+            request.refuse("no_workflow_steps_defined", Problem("workflow", f"{workflow.key!r} has no steps"))
+        elif not any(step.active for step in workflow.steps):
+            request.refuse(
+                "no_workflow_active_steps_defined", Problem("workflow", f"no step of {workflow.key!r} is active")
+            )
+
+
+def _payload(unit: Unit, requests: Sequence[Request]) -> None:
+    """Validate the payloads of each workflow in one call."""
+    groups: dict[int, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(request.pinned.version_id, []).append(request)
+    for group in groups.values():
+        workflow = group[0].pinned.workflow
+        waits_for = [step.until for step in workflow.steps if isinstance(step, Delay) and step.active and step.until]
+        for request, found in zip(group, workflow.plain_texts([each.asked.payload for each in group]), strict=True):
+            if isinstance(found, PayloadError):
+                for name, message in _bad_fields(found):
+                    request.refuse("error", Problem(name, message), PayloadError)
+                request.error = found
+            else:
+                request.payload, request.payload_text = found
+                for until in waits_for:
+                    _date(request, until)
+
+
+def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
+    return list(error.problems) or [(error.field, str(error))]
+
+
+def _date(request: Request, until: str) -> None:
+    """A date that a delay waits for is there when the event comes in (D10)."""
+    root, *path = until.split(".")
+    if root != "payload":
+        return
+    found: Any = request.payload
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    try:
+        moment(found, until)
+    except InputError as error:
+        request.refuse("error", Problem(until, str(error).removeprefix(f"{until}: ")), PayloadError)
+
+
+def _overrides(unit: Unit, requests: Sequence[Request]) -> None:
+    for request in requests:
+        if not request.asked.overrides:
+            request.asked.overrides = None
+            continue
+        try:
+            checked = overrides.check(request.asked.overrides, request.pinned.workflow)
+            request.asked.overrides = checked
+            request.overrides_text = encode(checked, "overrides") if checked else None
+        except InputError as error:
+            request.refuse("error", Problem(error.field, str(error).removeprefix(f"{error.field}: ")), InputError)
+
+
+def _recipients(unit: Unit, requests: Sequence[Request]) -> None:
+    for request, found in zip(requests, recipients.read(unit, requests), strict=True):
+        request.audience = found
+        request.problems.extend(found.problems)
+        if found.missing:
+            problem = Problem("to", "None is nobody; give a subscriber id, a list, `Topic`, `Everyone` or a select")
+            request.refuse("error", problem, InputError)
+        elif found.empty and not found.problems:
+            request.refuse("subscriber_id_missing", Problem("to", "no recipient is given"))
+        elif found.empty:
+            request.status = "error"
+            request.error = InputError("; ".join(map(str, found.problems)), field=found.problems[0].field)
+
+
+def _actor(unit: Unit, requests: Sequence[Request]) -> None:
+    with_actor = [request for request in requests if request.asked.actor is not None]
+    for request, found in zip(
+        with_actor, recipients.read_actors([each.asked.actor for each in with_actor]), strict=True
+    ):
+        if isinstance(found, Problem):
+            request.refuse("error", found, InputError)
+        else:
+            request.actor = found

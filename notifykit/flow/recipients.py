@@ -1,0 +1,283 @@
+"""Recipients: every form that `to` takes, brought to ids, addresses, topics and everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import SelectBase
+
+from notifykit.errors import InputError
+from notifykit.flow.wire import text_problem
+from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.resources.subscriber_fields import GivenSubscriber, parse_many
+from notifykit.results import Problem
+from notifykit.store.unit import Unit
+from notifykit.workflow.definition import Workflow
+
+if TYPE_CHECKING:
+    from notifykit.flow.intake import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A subscriber named by id, with what was given of him."""
+
+    subscriber_id: str
+    given: GivenSubscriber | None = None
+    payload: Json | None = None
+
+
+Named: TypeAlias = str | Direct
+"""An id alone stays a text: a hundred thousand of them may come from a `select`."""
+
+
+@dataclass(slots=True)
+class Audience:
+    """Who a trigger is for.
+
+    Attributes:
+        named: By subscriber id, in order; of two definitions the last counts.
+        addresses: Addresses without a subscriber.
+        topics: Topics.
+        everyone: Every subscriber of the scope.
+        selected: A `select` was among the forms.
+        problems: Refused recipients; the others are served.
+        missing: `to` was None.
+    """
+
+    named: dict[str, Named] = field(default_factory=dict)
+    addresses: list[Direct] = field(default_factory=list)
+    topics: list[Topic] = field(default_factory=list)
+    everyone: bool = False
+    selected: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    missing: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Nobody is asked for."""
+        return not (self.named or self.addresses or self.topics or self.everyone or self.selected)
+
+    @property
+    def fans_out(self) -> bool:
+        """Its size is not written in the call: text that is the same for all is kept once."""
+        return bool(self.topics or self.everyone or self.selected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """A recipient given with facts of his own, not yet checked."""
+
+    place: int
+    path: str
+    facts: dict[str, Any]
+    address_only: bool
+    payload: Any
+
+
+def stands_alone(to: Any) -> bool:
+    """Whether everyone or a `select` is among the recipients: such a trigger sees all that came before it written."""
+    if isinstance(to, (Everyone, SelectBase)):
+        return True
+    return isinstance(to, (list, tuple)) and any(isinstance(one, (Everyone, SelectBase)) for one in to)
+
+
+def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
+    """Read the recipients of a chunk; those given with facts are validated in one call.
+
+    Args:
+        unit: Where a `select` runs.
+        requests: Requests whose workflow and payload are known.
+    """
+    out: list[Audience] = []
+    waiting: list[_Facts] = []
+    for place, request in enumerate(requests):
+        audience = Audience()
+        out.append(audience)
+        to = request.asked.to
+        if type(to) is str:
+            _id(audience, to, "to")
+        elif to is None:
+            audience.missing = True
+        else:
+            _forms(unit, request, audience, place, to, waiting)
+    for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
+        _with_facts(requests[one.place], out[one.place], one, found)
+    return out
+
+
+def read_actors(actors: Sequence[Any]) -> list[str | GivenSubscriber | Problem]:
+    """Actors: an id, a host's row, or a subscriber's fields."""
+    given = [dict(actor) for actor in actors if isinstance(actor, Mapping)]
+    parsed = iter(parse_many(given))
+    return [_parsed_actor(next(parsed)) if isinstance(actor, Mapping) else _actor_id(actor) for actor in actors]
+
+
+def _parsed_actor(found: GivenSubscriber | list[Problem]) -> GivenSubscriber | Problem:
+    if isinstance(found, list):
+        return Problem(".".join(filter(None, ("actor", found[0].field))), found[0].message)
+    return found
+
+
+def _actor_id(actor: Any) -> str | Problem:
+    key = actor if isinstance(actor, str) else getattr(actor, "subscriber_id", None)
+    if not isinstance(key, str):
+        return Problem(
+            "actor",
+            f"a subscriber id, its fields or something with a `subscriber_id` is expected, not {type(actor).__name__}",
+        )
+    problem = text_problem(key.strip())
+    return Problem("actor", problem) if problem else key.strip()
+
+
+def _id(audience: Audience, text: str, path: str) -> None:
+    key = text.strip()
+    if problem := text_problem(key):
+        audience.problems.append(Problem(path, problem, key[:80]))
+    else:
+        audience.named[key] = key
+
+
+def _forms(unit: Unit, request: Request, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
+    """Sort one `to` into its forms; an iterable is a list of forms."""
+    if _is_one(to):
+        return _form(unit, request, audience, place, to, "to", waiting)
+    if not isinstance(to, Iterable) or isinstance(to, (bytes, bytearray)):
+        audience.problems.append(Problem("to", f"{type(to).__name__} is no form of recipient"))
+        return None
+    for at, one in enumerate(to):
+        _form(unit, request, audience, place, one, f"to.{at}", waiting)
+    return None
+
+
+def _is_one(to: Any) -> bool:
+    return isinstance(to, (str, Mapping, Recipient, Topic, Everyone, SelectBase)) or hasattr(to, "subscriber_id")
+
+
+def _form(
+    unit: Unit, request: Request, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
+) -> None:
+    if isinstance(one, str):
+        _id(audience, one, path)
+    elif isinstance(one, Topic):
+        _topic(audience, one.key, one.exclude, path)
+    elif isinstance(one, Everyone):
+        audience.everyone = True
+    elif isinstance(one, SelectBase):
+        _select(unit, request, audience, one, path)
+    elif isinstance(one, Recipient):
+        waiting.append(_of_recipient(place, path, one))
+    elif isinstance(one, Mapping):
+        _mapping(audience, place, one, path, waiting)
+    elif isinstance(key := getattr(one, "subscriber_id", None), str):
+        _id(audience, key, path)
+    else:
+        audience.problems.append(Problem(path, f"{type(one).__name__} is no form of recipient"))
+
+
+def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, waiting: list[_Facts]) -> None:
+    kind = one.get("type")
+    if kind == "Topic" or "topicKey" in one or "topic_key" in one:
+        unknown = one.keys() - {"type", "topicKey", "topic_key", "exclude"}
+        if unknown:
+            audience.problems.append(Problem(f"{path}.{min(map(str, unknown))}", "a topic has no such field"))
+        else:
+            _topic(audience, one.get("topicKey", one.get("topic_key")), one.get("exclude") or (), path)
+        return
+    facts = {str(name): value for name, value in one.items() if not (name == "type" and kind == "Subscriber")}
+    waiting.append(_Facts(place, path, facts, address_only=False, payload=None))
+
+
+def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
+    if not isinstance(key, str) or text_problem(key.strip()):
+        audience.problems.append(Problem(f"{path}.topic_key", "a topic's key is a text of 1 to 255 characters"))
+    elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
+        audience.problems.append(Problem(f"{path}.exclude", "a list of subscriber ids is expected"))
+    else:
+        left_out = [one.strip() if isinstance(one, str) else one for one in exclude]
+        if any(not isinstance(one, str) for one in left_out):
+            audience.problems.append(Problem(f"{path}.exclude", "every excluded id is a text"))
+        else:
+            audience.topics.append(Topic(key.strip(), tuple(left_out)))
+
+
+def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
+    facts = {
+        each.name: value
+        for each in fields(one)
+        if each.name != "payload" and (value := getattr(one, each.name)) is not None and value != ()
+    }
+    if "channels" in facts:
+        facts["channels"] = list(facts["channels"])
+    address_only = one.subscriber_id is None
+    if address_only:
+        facts["subscriber_id"] = "address"
+    return _Facts(place, path, facts, address_only, one.payload)
+
+
+def _with_facts(request: Request, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]) -> None:
+    who = (
+        None
+        if one.address_only
+        else str(one.facts.get("subscriber_id", one.facts.get("subscriberId", "")))[:80] or None
+    )
+    if isinstance(found, list):
+        audience.problems.extend(
+            Problem(".".join(filter(None, (one.path, each.field))), each.message, who) for each in found
+        )
+        return
+    if one.address_only and not one.facts.keys() & {"email", "phone", "channels"}:
+        audience.problems.append(
+            Problem(one.path, "a recipient without an id needs an address: email, phone or channels")
+        )
+        return
+    payload = None
+    if one.payload is not None:
+        payload = own_payload(request.pinned.workflow, request.payload, one.payload)
+        if isinstance(payload, str):
+            audience.problems.append(Problem(f"{one.path}.payload", payload, who))
+            return
+    direct = Direct(found.subscriber_id, found, payload)
+    if one.address_only:
+        audience.addresses.append(direct)
+    else:
+        audience.named[found.subscriber_id] = direct
+
+
+def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json | str:
+    """A recipient's own payload merged over the call's and validated with it, or what is wrong with it."""
+    if not isinstance(own, Mapping):
+        return f"a mapping is expected, not {type(own).__name__}"
+    try:
+        return workflow.plain({**payload, **own})
+    except InputError as error:
+        return str(error)
+
+
+def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase, path: str) -> None:
+    """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
+    audience.selected = True
+    result = unit.connection.execute(query)
+    names = list(result.keys())[1:]
+    for row in result:
+        if row[0] is None:
+            audience.problems.append(Problem(path, "a selected subscriber id is NULL"))
+            continue
+        key = str(row[0]).strip()
+        if problem := text_problem(key):
+            audience.problems.append(Problem(path, problem, key[:80]))
+        elif key not in audience.named:
+            _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
+
+
+def _selected(request: Request, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:
+    if not own:
+        audience.named[key] = key
+        return
+    payload = own_payload(request.pinned.workflow, request.payload, own)
+    if isinstance(payload, str):
+        audience.problems.append(Problem(f"{path}.payload", payload, key))
+    else:
+        audience.named[key] = Direct(key, None, payload)

@@ -1,0 +1,311 @@
+"""A segment of triggers: claim transaction ids, gather the audience, store events, move and store runs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import bindparam, select, update
+
+from notifykit.flow import apply, audience, facts
+from notifykit.flow.advance import World, advance
+from notifykit.flow.audience import Member, People, Tenants, Topics
+from notifykit.flow.intake import Request
+from notifykit.flow.runs import Origin, Runs
+from notifykit.flow.trail import Trail
+from notifykit.model import Event
+from notifykit.resources.subscriber_fields import view
+from notifykit.resources.tables import event
+from notifykit.results import STATUSES, Problem
+from notifykit.signals import TriggerProcessed
+from notifykit.store.endings import drop_unlisted
+from notifykit.store.rows import insert_new, insert_rows
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+
+EVENT = (
+    "id",
+    "environment",
+    "transaction_id",
+    "workflow",
+    "version",
+    "tenant",
+    "actor",
+    "payload",
+    "overrides",
+    "status",
+    "recipients",
+    "errors",
+    "trace",
+    "created_at",
+)
+PROCESSED = STATUSES.index("processed")
+FIND_GIVEN = Statement(
+    select(event.c.transaction_id, event.c.id, event.c.recipients, event.c.errors)
+    .where(event.c.environment == bindparam("environment"), within(event.c.transaction_id, "given"))
+    .with_for_update()
+)
+COMPLETE = Statement(
+    update(event)
+    .where(event.c.id == bindparam("number"))
+    .values(
+        tenant=bindparam("new_tenant"),
+        actor=bindparam("new_actor"),
+        recipients=bindparam("new_recipients"),
+        errors=bindparam("new_errors"),
+        trace=bindparam("new_trace"),
+    )
+)
+EXISTS = Statement(select(event.c.id).where(event.c.id == bindparam("id")))
+
+
+class Writer:
+    """Serves segments of triggers inside one unit."""
+
+    def __init__(self, unit: Unit, topics: Topics) -> None:
+        """Write through a unit; the topics are those of the chunk."""
+        self.unit, self.topics = unit, topics
+
+    def serve(self, segment: Sequence[Request]) -> Generator[None, None, None]:
+        """Store events and runs, and move the runs as far as they get; yields after each chunk of runs."""
+        unit = self.unit
+        for request, number in zip(segment, unit.ids(len(segment)), strict=True):
+            request.event = number
+        repeated = claim_transaction_ids(unit, segment)
+        live = [request for request in segment if request.live]
+        addresses = sum(len(request.audience.addresses) for request in live)
+        audience.address_only(live, iter(unit.ids(addresses) if addresses else ()))
+        tenants = Tenants.load(unit, live)
+        for request in live:
+            audience.trace_topics(unit, self.topics, request)
+        if len(live) == 1 and self._is_large(live[0]):
+            yield from self._large(live[0], tenants)
+        elif live:
+            yield from self._small(live, tenants)
+        for request, first in repeated:
+            request.event, request.recipients, request.problems = first.event, first.recipients, first.problems
+
+    def _is_large(self, request: Request) -> bool:
+        who = request.audience
+        return who.everyone or len(who.named) > self.unit.chunk or not self.topics.are_small(request)
+
+    # -- events whose recipients are all in memory
+
+    def _small(self, requests: Sequence[Request], tenants: Tenants) -> Generator[None, None, None]:
+        unit = self.unit
+        people = People(unit)
+        people.load(requests, [request.audience.named.values() for request in requests])
+        audience.load_members(unit, people, self.topics, requests)
+        groups, rows = gather(requests, people, tenants, self.topics)
+        people.save()
+        tenants.save(unit)
+        self._store_events(rows)
+        numbers = iter(unit.ids(sum(map(len, groups))))
+        for runs in groups:
+            runs.ids = list(islice(numbers, len(runs)))
+        yield from self._move(groups)
+
+    # -- one event whose audience is read page by page
+
+    def _large(self, request: Request, tenants: Tenants) -> Generator[None, None, None]:
+        unit = self.unit
+        people = People(unit)
+        people.load([request], [])
+        actor = 0 if request.actor is None else people.named(request.actor)[0]
+        origin = origin_of(request, people, tenants)
+        people.save()
+        tenants.save(unit)
+        direct: set[int] = set()
+        for members in self._large_pages(request, people, actor, direct):
+            runs = Runs(request.pinned)
+            add_members(runs, origin, members)
+            runs.ids = unit.ids(len(runs))
+            request.recipients += len(runs)
+            yield from self._move([runs])
+        self._store_events([(request, actor, origin.tenant_id)])
+
+    def _large_pages(self, request: Request, people: People, actor: int, direct: set[int]) -> Iterator[list[Member]]:
+        unit, who = self.unit, request.audience
+        named = iter([*who.named.values(), *who.addresses])
+        while part := list(islice(named, unit.chunk)):
+            people = People(unit, {key: state for key, state in people.states.items() if state.row[0] == actor})
+            people.load([], [part])
+            members = [Member(people.named(one), None if isinstance(one, str) else one.payload) for one in part]
+            people.save()
+            direct.update(member.person[0] for member in members)
+            yield members
+        if who.everyone or who.topics:
+            for members in audience.pages(unit, self.topics, request, actor, direct):
+                if members:
+                    yield members
+
+    # -- rows
+
+    def _store_events(self, rows: Sequence[tuple[Request, int, int]]) -> None:
+        unit = self.unit
+        insert_rows(unit, Event, EVENT, [event_row(unit, *row) for row in rows if row[0].transaction_id is None])
+        COMPLETE.many(
+            unit,
+            [
+                {
+                    "number": request.event,
+                    "new_tenant": tenant,
+                    "new_actor": actor,
+                    "new_recipients": request.recipients,
+                    "new_errors": _errors(request),
+                    "new_trace": "".join(request.lines) or None,
+                }
+                for request, actor, tenant in rows
+                if request.transaction_id is not None
+            ],
+        )
+        if rows:
+            unit.effects.witnesses.append((EXISTS, {"id": rows[-1][0].event}))
+        if unit.listens("trigger_processed"):
+            for request, _, _ in rows:
+                key = request.pinned.workflow.key
+                unit.emit(TriggerProcessed(audience.shown_transaction(request), key, request.recipients))
+
+    def _move(self, groups: Sequence[Runs]) -> Generator[None, None, None]:
+        """Move runs in chunks that may hold several workflows."""
+        for chunk in _chunks(groups, self.unit.chunk):
+            self._move_chunk(chunk)
+            yield None
+
+    def _move_chunk(self, chunk: Sequence[Runs]) -> None:
+        unit = self.unit
+        instant = apply.instant_of(unit)
+        trail = Trail(instant)
+        world = World(unit.environment, instant, unit.registry.functions(), facts.load(unit, chunk), trail)
+        apply.store_new(unit, [advance(runs, 0, world) for runs in chunk], trail)
+        if any(person[1][0] == "\x1f" for runs in chunk for person in runs.people):
+            drop_unlisted(unit, [number for runs in chunk for number in runs.ids])
+
+
+def claim_transaction_ids(unit: Unit, segment: Sequence[Request]) -> list[tuple[Request, Request]]:
+    """Insert the events with given transaction ids: the first write, which alone decides what is a duplicate (D8, D30).
+
+    Returns:
+        Requests that repeat another one of the segment, each with that one.
+    """
+    first: dict[str, Request] = {}
+    repeated = []
+    for request in segment:
+        if request.transaction_id is None:
+            continue
+        if request.transaction_id in first:
+            request.duplicate = True
+            repeated.append((request, first[request.transaction_id]))
+        else:
+            first[request.transaction_id] = request
+    if first:
+        rows = [event_row(unit, request, 0, 0) for _, request in sorted(first.items())]
+        insert_new(unit, Event, EVENT, rows)
+        for given, number, recipients, errors in FIND_GIVEN.rows(
+            unit, environment=unit.environment, given=sorted(first)
+        ):
+            request = first[given]
+            if number != request.event:
+                request.duplicate, request.event, request.recipients = True, number, recipients
+                request.problems = [Problem(*each) for each in errors or ()]
+    return repeated
+
+
+def gather(
+    requests: Sequence[Request], people: People, tenants: Tenants, topics: Topics
+) -> tuple[list[Runs], list[tuple[Request, int, int]]]:
+    """Lay out the runs of a segment in columns, in input order, one group for each version.
+
+    Returns:
+        The groups, without run ids; and for each request its actor's and tenant's row.
+    """
+    groups: dict[int, Runs] = {}
+    rows = []
+    for request in requests:
+        actor = 0 if request.actor is None else people.named(request.actor)[0]
+        origin = origin_of(request, people, tenants)
+        members = audience.small_audience(people, topics, request, actor)
+        request.recipients = len(members)
+        version = request.pinned
+        runs = groups.get(version.version_id)
+        if runs is None:
+            runs = groups[version.version_id] = Runs(version)
+        add_members(runs, origin, members)
+        rows.append((request, actor, origin.tenant_id))
+    return list(groups.values()), rows
+
+
+def origin_of(request: Request, people: People, tenants: Tenants) -> Origin:
+    """The event as its runs see it."""
+    key = (
+        None
+        if request.actor is None
+        else request.actor
+        if isinstance(request.actor, str)
+        else request.actor.subscriber_id
+    )
+    tenant = tenants.of(request)
+    return Origin(
+        request.event,
+        audience.shown_transaction(request),
+        request.payload,
+        None if key is None else view(people.named(key)),
+        None if tenant is None else tenant.view,
+        0 if tenant is None else tenant.id,
+        request.asked.overrides,
+        request.audience.fans_out,
+    )
+
+
+def add_members(runs: Runs, origin: Origin, members: Sequence[Member]) -> None:
+    """One more run for each member."""
+    count = len(members)
+    runs.origins += [origin] * count
+    runs.people += [member.person for member in members]
+    runs.payloads += [member.payload for member in members]
+    runs.ways += [0] * count
+
+
+def event_row(unit: Unit, request: Request, actor: int, tenant: int) -> tuple[Any, ...]:
+    """An event as it is stored."""
+    version = request.pinned
+    return (
+        request.event,
+        unit.environment,
+        request.transaction_id,
+        version.workflow_id,
+        version.version_id,
+        tenant,
+        actor,
+        request.payload_text,
+        request.overrides_text,
+        PROCESSED,
+        request.recipients,
+        to_json(errors).decode() if (errors := _errors(request)) else None,
+        "".join(request.lines) or None,
+        unit.moment(unit.now),
+    )
+
+
+def _errors(request: Request) -> list[list[str | None]] | None:
+    return [[each.field, each.message, each.recipient] for each in request.problems] or None
+
+
+def _chunks(groups: Sequence[Runs], size: int) -> Iterator[list[Runs]]:
+    """Parts of groups, together at most `size` runs."""
+    chunk: list[Runs] = []
+    room = size
+    for runs in groups:
+        start = 0
+        while start < len(runs):
+            part = runs.part(start, start + room)
+            chunk.append(part)
+            start += len(part)
+            room -= len(part)
+            if not room:
+                yield chunk
+                chunk, room = [], size
+    if chunk:
+        yield chunk

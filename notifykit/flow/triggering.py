@@ -1,0 +1,160 @@
+"""Triggers: from what was asked to stored events and runs that have gone as far as they get.
+
+One way for one trigger and for a million: chunks of input, segments of it whose audience is known at once, chunks of
+runs. Each long verb is a generator that yields after each chunk, so that the async door can let the loop breathe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from notifykit.errors import InputError, TriggerError
+from notifykit.flow import audience, wire
+from notifykit.flow.feed import Feed, next_batch
+from notifykit.flow.intake import Request, take_in
+from notifykit.flow.recipients import stands_alone
+from notifykit.flow.segment import Writer
+from notifykit.flow.wire import Asked
+from notifykit.model.values import Everyone
+from notifykit.results import BulkResult, Problem, TriggerResult
+from notifykit.signals import BulkFinished
+from notifykit.store.unit import Unit
+from notifykit.workflow.definition import Notice, Workflow
+
+
+def trigger(
+    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]
+) -> Generator[Feed | None, None, TriggerResult]:
+    """Trigger a workflow for one or many recipients.
+
+    Raises:
+        NotFoundError: The workflow is unknown.
+        InputError: A value is refused, or no valid recipient is left.
+    """
+    asked = wire.asked(workflow, to, payload, options)
+    requests = yield from _serve(unit, [asked])
+    request = requests[0]
+    if request.error is not None:
+        raise request.error
+    result = BulkResult()
+    _note(result, request)
+    return result[0]
+
+
+def broadcast(
+    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], payload: Any, options: Mapping[str, Any]
+) -> Generator[Feed | None, None, TriggerResult]:
+    """Trigger a workflow for everyone."""
+    return (yield from trigger(unit, workflow, Everyone(), payload, options))
+
+
+def trigger_bulk(
+    unit: Unit,
+    source: Iterable[Any] | Feed,
+    *,
+    atomic: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Generator[Feed | None, None, BulkResult]:
+    """Many triggers in one transaction.
+
+    Args:
+        unit: The unit.
+        source: Triggers and wire dictionaries; a `Feed` where the source is an async iterable.
+        atomic: Refuse all where one is refused.
+        progress: Called after each chunk with the number of triggers done so far.
+
+    Raises:
+        TriggerError: `atomic`, and a trigger is refused.
+    """
+    if isinstance(source, (str, bytes, Mapping)) or not isinstance(source, (Iterable, Feed)):
+        raise InputError(
+            f"triggers: an iterable of triggers is expected, not {type(source).__name__}", field="triggers"
+        )
+    items: Iterator[Any] | Feed = source if isinstance(source, Feed) else iter(source)
+    if atomic and unit.joined:
+        items = iter((yield from _checked_first(unit, items)))
+    result = BulkResult()
+    while batch := (yield from next_batch(items, unit.chunk)):
+        for request in (yield from _serve(unit, wire.read(batch))):
+            _note(result, request)
+            if atomic and request.status != "processed":
+                result.raise_for_status()
+        if progress is not None:
+            progress(len(result))
+        yield None
+    if unit.listens("bulk_finished"):
+        unit.emit(BulkFinished(dict(result.counts)))
+    return result
+
+
+def _checked_first(unit: Unit, items: Iterator[Any] | Feed) -> Generator[Feed | None, None, list[Any]]:
+    """All triggers as a list, each checked before the first write: a host's transaction is not rolled back here."""
+    everything: list[Any] = []
+    while batch := (yield from next_batch(items, unit.chunk)):
+        for at, request in enumerate(take_in(unit, wire.read(batch)), len(everything)):
+            if request.status != "processed":
+                sentence = "; ".join(map(str, request.problems))
+                raise TriggerError(f"trigger {at}: {request.status}: {sentence}; nothing was written (atomic)")
+        everything += batch
+    return everything
+
+
+def _serve(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed | None, None, list[Request]]:
+    """Serve triggers in order; one to everyone or to a `select` sees all before it written, and is served alone."""
+    done: list[Request] = []
+    start = 0
+    for at, one in enumerate(read):
+        if isinstance(one, Asked) and stands_alone(one.to):
+            for part in (read[start:at], read[at : at + 1]):
+                done += yield from _serve_part(unit, part)
+            start = at + 1
+    done += yield from _serve_part(unit, read[start:])
+    return done
+
+
+def _serve_part(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed | None, None, list[Request]]:
+    if not read:
+        return []
+    requests = take_in(unit, read)
+    live = [request for request in requests if request.live]
+    topics = audience.Topics.load(unit, live)
+    for segment in _segments(unit, topics, live):
+        yield from Writer(unit, topics).serve(segment)
+    return requests
+
+
+def _segments(unit: Unit, topics: audience.Topics, requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Requests whose recipients fit in memory together; one with more than that is a segment of its own."""
+    segment: list[Request] = []
+    weight = 0
+    for request in requests:
+        size = _size(topics, request)
+        large = request.audience.everyone or not topics.are_small(request) or size > unit.chunk
+        if segment and (large or weight + size > unit.chunk * audience.PRELOADED):
+            yield segment
+            segment, weight = [], 0
+        if large:
+            yield [request]
+        else:
+            segment.append(request)
+            weight += size
+    if segment:
+        yield segment
+
+
+def _size(topics: audience.Topics, request: Request) -> int:
+    who = request.audience
+    members = sum(len(topics.members.get(topics.ids.get(one.key, 0), ())) for one in who.topics)
+    return len(who.named) + len(who.addresses) + members
+
+
+def _note(result: BulkResult, request: Request) -> None:
+    result.add(
+        request.status,
+        event=request.event,
+        recipients=request.recipients,
+        transaction_id=request.transaction_id if request.status == "processed" else request.transaction_id or "",
+        problems=tuple(request.problems),
+        duplicate=request.duplicate,
+    )

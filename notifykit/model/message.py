@@ -1,0 +1,59 @@
+"""A message: what one channel step produced for one subscriber."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, SmallInteger, text
+from sqlmodel import Field
+
+from notifykit.model.base import ID, TEXT, Base, JsonText, Moment
+from notifykit.model.codes import ChannelCode
+
+STEP_BITS = 6
+IN_FEED = text(f"channel = {ChannelCode.IN_APP.value}")
+UNREAD = text(f"channel = {ChannelCode.IN_APP.value} AND read_at IS NULL AND archived_at IS NULL")
+
+
+class Message(Base, table=True):
+    """One message; its id is its run's id and six bits of step.
+
+    `content` is 0, or the id of a text shared by a fan-out; then subject, body, cta and data are read from there.
+    """
+
+    __tablename__ = "notifykit_message"
+    __table_args__ = (
+        Index(
+            "ix_notifykit_message_feed", "subscriber", "feed_at", sqlite_where=IN_FEED, postgresql_where=IN_FEED
+        ).ddl_if(callable_=lambda ddl, target, bind, dialect, **kw: dialect.name not in {"mysql", "mariadb"}),
+        Index("ix_notifykit_message_unread", "subscriber", sqlite_where=UNREAD, postgresql_where=UNREAD).ddl_if(
+            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name not in {"mysql", "mariadb"}
+        ),
+        Index("ix_notifykit_message_feed_whole", "subscriber", "channel", "feed_at").ddl_if(
+            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name in {"mysql", "mariadb"}
+        ),
+        Index("ix_notifykit_message_unread_whole", "subscriber", "channel", "archived_at", "read_at").ddl_if(
+            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name in {"mysql", "mariadb"}
+        ),
+    )
+
+    id: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})
+    environment: int = Field(sa_type=ID)
+    tenant: int = Field(default=0, sa_type=ID)
+    subscriber: int = Field(sa_type=ID)
+    workflow: int = Field(sa_type=ID)
+    channel: int = Field(sa_type=SmallInteger)
+    content: int = Field(default=0, sa_type=ID)
+    subject: str | None = Field(default=None, sa_type=TEXT)
+    body: str | None = Field(default=None, sa_type=TEXT)
+    cta: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
+    data: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
+    status: int = Field(sa_type=SmallInteger)
+    reason: str | None = Field(default=None, sa_type=TEXT)
+    feed_at: datetime = Field(sa_type=Moment)
+    seen_at: datetime | None = Field(default=None, sa_type=Moment)
+    read_at: datetime | None = Field(default=None, sa_type=Moment)
+    archived_at: datetime | None = Field(default=None, sa_type=Moment)
+    expires_at: datetime | None = Field(default=None, sa_type=Moment)
+    created_at: datetime = Field(sa_type=Moment)

@@ -1,0 +1,161 @@
+"""The Jinja environment of every template: immutable, strict, without anything that reads clocks, dice or files.
+
+Templates are the developer's, what is filled in is anybody's: growth that data could cause is bounded before it happens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from jinja2 import StrictUndefined
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from notifykit.errors import NotifyKitError
+
+PERSONAL = frozenset({"subscriber", "steps"})
+"""Roots that differ from one recipient of an event to the next."""
+GLOBALS = ("range", "dict", "namespace", "cycler", "joiner")
+
+TEXT_LIMIT = 1_000_000
+"""Characters that one rendering may have."""
+NUMBER_LIMIT = 100_000
+"""The largest width or count that a filter takes."""
+BITS_LIMIT = 4096
+
+LEFT_OUT = {"random", "pprint", "attr", "xmlattr", "filesizeformat", "wordwrap", "urlize"}
+"""Filters that templates do not have: dice, private state, markup."""
+BOUNDED = ("center", "indent", "batch", "slice", "truncate", "round")
+"""Filters whose numbers are widths or counts."""
+WIDE = re.compile(r"%[^a-zA-Z%]*(?:\d{4,}|\*)")
+TEXT_METHODS = frozenset(
+    ["capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper"]
+)
+METHODS: dict[type, frozenset[str]] = {
+    str: TEXT_METHODS,
+    dict: frozenset({"get", "items", "keys", "values"}),
+    list: frozenset({"count", "index"}),
+    tuple: frozenset({"count", "index"}),
+}
+"""The methods that a template may call on plain data."""
+
+
+class RenderError(NotifyKitError):
+    """A template met something it cannot render; the message names the variable.
+
+    Attributes:
+        variable: The path of the variable that is undefined, or None where that is not the reason.
+    """
+
+    def __init__(self, message: str, *, variable: str | None = None) -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+class Absent(StrictUndefined):
+    """An undefined value whose error says the bare name: whoever catches it knows the path."""
+
+    @property
+    def _undefined_message(self) -> str:
+        return self._undefined_hint or str(self._undefined_name)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Templates see plain data: items before attributes, and few methods."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(autoescape=False, undefined=Absent, keep_trailing_newline=True, optimized=False)
+        self.filters = {name: _guarded(name, FILTERS[name]) for name in FILTERS if name not in LEFT_OUT}
+        self.globals = {name: self.globals[name] for name in GLOBALS}
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """An item, else an attribute: `payload.items` is the payload's, and four times faster than the other way round."""
+        try:
+            return obj[attribute]
+        except (TypeError, LookupError, AttributeError):
+            return super().getattr(obj, attribute)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may see an attribute."""
+        methods = METHODS.get(type(obj))
+        if methods is not None:
+            return attr in methods
+        return not attr.startswith("_") and (isinstance(obj, LoopContext) or type(obj).__module__ == "jinja2.utils")
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute, unless the result would be huge."""
+        if _grows_too_much(operator, left, right):
+            _refuse(f"the result of `{operator}` would be too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _grows_too_much(operator: str, left: Any, right: Any) -> bool:
+    if operator == "%":
+        return isinstance(left, str) and WIDE.search(left) is not None
+    for value, times in ((left, right), (right, left)):
+        if isinstance(value, str | list | tuple) and isinstance(times, int):
+            return len(value) * times > TEXT_LIMIT
+    if isinstance(left, int) and isinstance(right, int):
+        times = right if operator == "**" else 1
+        return abs(times) > BITS_LIMIT or left.bit_length() * max(times, 1) > BITS_LIMIT
+    return False
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise SecurityError(reason)
+
+
+def _guarded(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that looks at the size of its result before it makes it."""
+    size = {"replace": _size_of_replace, "join": _size_of_join}.get(name)
+    if name in BOUNDED:
+        size = _size_of_numbers
+    elif name == "format":
+        size = _size_of_format
+    if size is None:
+        return filter
+    look = size
+    passes = hasattr(filter, "jinja_pass_arg")
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if look(*args[1:] if passes else args, **kwargs) > TEXT_LIMIT:
+            _refuse(f"the result of the filter {name!r} would be too large")
+        return filter(*args, **kwargs)
+
+    if passes:
+        guarded.jinja_pass_arg = filter.jinja_pass_arg  # type: ignore[attr-defined]
+    guarded.__name__ = name
+    return guarded
+
+
+def _size_of_replace(text: Any, old: Any, new: Any, count: int | None = None) -> int:
+    text, old, new = str(text), str(old), str(new)
+    found = text.count(old)
+    return len(text) + (found if count is None else min(found, count)) * len(new)
+
+
+def _size_of_join(values: Any, d: Any = "", attribute: Any = None) -> int:
+    return len(values) * len(str(d)) if isinstance(values, Sequence | Mapping) else 0
+
+
+def _size_of_numbers(*args: Any, **kwargs: Any) -> int:
+    numbers = [one for one in (*args[1:], *kwargs.values()) if isinstance(one, int | float)]
+    texts = [one for one in args[:2] if isinstance(one, str)]
+    lines = texts[0].count("\n") + 1 if texts else 1
+    widest = max((abs(one) for one in numbers), default=0)
+    if len(texts) > 1:
+        widest = max(widest, len(texts[1]))
+    return TEXT_LIMIT + 1 if widest > NUMBER_LIMIT else int(widest) * lines
+
+
+def _size_of_format(text: Any, *args: Any, **kwargs: Any) -> int:
+    return TEXT_LIMIT + 1 if WIDE.search(str(text)) else 0
+
+
+SANDBOX = Sandbox()

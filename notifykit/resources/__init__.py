@@ -1,0 +1,1 @@
+"""The verbs on each noun: one file a noun, synchronous, in a unit."""

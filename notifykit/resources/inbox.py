@@ -1,0 +1,403 @@
+"""The inbox of one subscriber: in-app messages, what was read of them, and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from notifykit.errors import InputError, NotFoundError, nearest
+from notifykit.ids import number_of, text_of
+from notifykit.model.codes import ChannelCode
+from notifykit.model.message import STEP_BITS
+from notifykit.model.values import M, Who
+from notifykit.resources import versions
+from notifykit.resources.messages import in_order, step_id, summaries
+from notifykit.resources.pages import Listing
+from notifykit.resources.references import (
+    ABSENT,
+    scope_row,
+    several,
+    subscriber_key,
+    subscriber_row,
+    workflow_key,
+    workflow_row,
+)
+from notifykit.resources.tables import content, event, message, run, subscriber, tenant
+from notifykit.results import InboxMessage, Page
+from notifykit.signals import MessageRead, MessageSeen
+from notifykit.store.endings import shown
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Namespace, Standing, Unit, query, verb
+from notifykit.workflow.definition import Workflow
+from notifykit.workflow.registry import StoredVersion
+
+Mark = Literal["read", "unread", "seen", "unseen", "archived", "unarchived"]
+MarkAll = Literal["read", "unread", "seen", "unseen", "archived"]
+
+CHUNK = 1000
+"""Messages that are changed together."""
+
+# The literal and not a parameter: only then does SQLite see that the partial indexes of the feed serve.
+IN_APP = message.c.channel == literal_column(str(ChannelCode.IN_APP.value))
+MINE = (message.c.subscriber == bindparam("subscriber"), IN_APP)
+SCOPED = message.c.tenant == bindparam("tenant")
+READ, SEEN, ARCHIVED = message.c.read_at, message.c.seen_at, message.c.archived_at
+UNREAD = (READ.is_(None), ARCHIVED.is_(None))
+UNSEEN = (SEEN.is_(None), ARCHIVED.is_(None))
+
+LISTING = Listing(
+    message,
+    (message.c.feed_at, message.c.id),
+    {
+        "subscriber": message.c.subscriber == bindparam("subscriber"),
+        "in_app": IN_APP,
+        "tenant": SCOPED,
+        "workflow": message.c.workflow == bindparam("workflow"),
+        "read": READ.is_not(None),
+        "unread": READ.is_(None),
+        "seen": SEEN.is_not(None),
+        "unseen": SEEN.is_(None),
+        "archived": ARCHIVED.is_not(None),
+        "unarchived": ARCHIVED.is_(None),
+    },
+)
+
+ACTOR = subscriber.alias("actor")
+LOAD = Statement(
+    select(
+        message.c.id,
+        message.c.subject,
+        message.c.body,
+        message.c.cta,
+        message.c.data,
+        message.c.content,
+        content.c.subject,
+        content.c.body,
+        content.c.cta,
+        content.c.data,
+        run.c.payload,
+        event.c.payload,
+        event.c.id,
+        event.c.transaction_id,
+        event.c.version,
+        ACTOR.c.subscriber_id,
+        ACTOR.c.first_name,
+        ACTOR.c.last_name,
+        ACTOR.c.avatar,
+        tenant.c.identifier,
+        message.c.seen_at,
+        message.c.read_at,
+        message.c.archived_at,
+        message.c.created_at,
+    )
+    .select_from(message)
+    .join(run, run.c.id == message.c.id.bitwise_rshift(STEP_BITS))
+    .join(event, event.c.id == run.c.event)
+    .outerjoin(content, content.c.id == message.c.content)
+    .outerjoin(ACTOR, ACTOR.c.id == event.c.actor)
+    .outerjoin(tenant, tenant.c.id == message.c.tenant)
+    .where(within(message.c.id, "ids"))
+)
+
+
+class Marking(NamedTuple):
+    """What one kind of mark changes: where it changes anything, and which columns."""
+
+    where: ColumnElement[bool]
+    values: Mapping[str, Any]
+
+
+NOW = bindparam("now", type_=message.c.read_at.type)
+MARKS: dict[str, Marking] = {
+    "read": Marking(READ.is_(None), {"read_at": NOW, "seen_at": func.coalesce(SEEN, NOW)}),
+    "unread": Marking(READ.is_not(None) | ARCHIVED.is_not(None), {"read_at": None, "archived_at": None}),
+    "seen": Marking(SEEN.is_(None), {"seen_at": NOW}),
+    "unseen": Marking(SEEN.is_not(None), {"seen_at": None}),
+    "archived": Marking(
+        ARCHIVED.is_(None),
+        {"archived_at": NOW, "read_at": func.coalesce(READ, NOW), "seen_at": func.coalesce(SEEN, NOW)},
+    ),
+    "unarchived": Marking(ARCHIVED.is_not(None), {"archived_at": None}),
+}
+SETTLES = {"read": ("read", "seen"), "seen": ("seen",), "archived": ("read", "seen")}
+"""Of which signals a mark may give rise to."""
+
+
+def _change(how: str, *more: ColumnElement[bool]) -> Update:
+    return update(message).where(*MINE, MARKS[how].where, *more).values(**MARKS[how].values)
+
+
+def _fresh(how: str, *more: ColumnElement[bool]) -> Select[Any]:
+    """Which messages a mark will change, and whether they were read and seen before."""
+    return (
+        select(message.c.id, READ.is_(None), SEEN.is_(None))
+        .where(*MINE, MARKS[how].where, *more)
+        .order_by(message.c.id)
+        .with_for_update()
+    )
+
+
+def _counting(*state: ColumnElement[bool], capped: bool) -> Select[Any]:
+    rows = select(literal_column("1")).select_from(message).where(*MINE, *state)
+    if not capped:
+        return rows.with_only_columns(func.count(), maintain_column_froms=True)
+    return select(func.count()).select_from(rows.limit(bindparam("cap", type_=Integer)).subquery())
+
+
+THESE = within(message.c.id, "ids")
+SHOWN = ARCHIVED.is_(None)
+SCOPES: dict[bool, tuple[ColumnElement[bool], ...]] = {False: (), True: (SCOPED,)}
+CHANGE = {(how, scoped): Statement(_change(how, THESE, *only)) for how in MARKS for scoped, only in SCOPES.items()}
+CHANGE_ALL = {(how, scoped): Statement(_change(how, SHOWN, *only)) for how in MARKS for scoped, only in SCOPES.items()}
+FRESH = {(how, scoped): Statement(_fresh(how, THESE, *only)) for how in SETTLES for scoped, only in SCOPES.items()}
+FRESH_ALL = {(how, scoped): Statement(_fresh(how, SHOWN, *only)) for how in SETTLES for scoped, only in SCOPES.items()}
+COUNTS = {
+    (state, capped, scoped): Statement(_counting(*conditions, *only, capped=capped))
+    for state, conditions in (("unread", UNREAD), ("unseen", UNSEEN))
+    for capped in (False, True)
+    for scoped, only in SCOPES.items()
+}
+
+
+class Inbox(Namespace):
+    """The in-app messages of one subscriber, of one tenant where the door is scoped; none for an unknown subscriber."""
+
+    def __init__(self, standing: Standing | None, subscriber: Who) -> None:
+        """Stand somewhere.
+
+        Args:
+            standing: Where units come from.
+            subscriber: Whose inbox: a subscriber id or an object with a `subscriber_id`.
+
+        Raises:
+            InputError: It is neither.
+        """
+        super().__init__(standing)
+        self.subscriber_id = subscriber_key(subscriber)
+
+    @query
+    def list(
+        self,
+        *,
+        workflow: Workflow[M, ...] | str | None = None,
+        read: bool | None = None,
+        seen: bool | None = None,
+        archived: bool = False,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page[InboxMessage[M]]:
+        """One page of the inbox, newest first; later messages do not move it.
+
+        Args:
+            workflow: Of this workflow; a definition with a model makes the payloads that model.
+            read: Only what was read, or only what is unread.
+            seen: Only what was seen, or only what is unseen.
+            archived: What was archived, instead of what was not.
+            limit: Messages of the page, 1 to 1000.
+            after: `next` or `previous` of an earlier page.
+
+        Raises:
+            InputError: What is unread and archived is asked for, or the limit or cursor is bad.
+            PayloadError: A stored payload does not fit the definition's model; list without it.
+
+        Example:
+            ```python
+            for message in notify.inbox("ada").list(workflow=shipped, read=False):
+                print(message.body, message.payload.order)
+            ```
+        """
+        if archived and read is False:
+            raise InputError("read: archiving implies reading, so nothing is both unread and archived", field="read")
+        unit = self.unit
+        definition = workflow if isinstance(workflow, Workflow) else None
+        return LISTING.page(
+            unit,
+            lambda ids: _load(unit, ids, definition),
+            limit=limit,
+            after=after,
+            subscriber=subscriber_row(unit, self.subscriber_id),
+            in_app=True,
+            tenant=scope_row(unit),
+            workflow=None if workflow is None else workflow_row(unit, workflow_key(workflow)),
+            **_state("read", "unread", read),
+            **_state("seen", "unseen", seen),
+            **_state("archived", "unarchived", archived),
+        )
+
+    @query
+    def unread_count(self, *, cap: int | None = None) -> int:
+        """How many are unread and not archived.
+
+        Args:
+            cap: Stop counting there: an inbox that shows `99+` needs no more.
+        """
+        return self._count("unread", cap)
+
+    @query
+    def unseen_count(self, *, cap: int | None = None) -> int:
+        """How many are unseen and not archived.
+
+        Args:
+            cap: Stop counting there.
+        """
+        return self._count("unseen", cap)
+
+    @verb
+    def mark(self, how: Mark, messages: str | Iterable[str]) -> int:
+        """Mark messages.
+
+        Reading implies seeing, archiving both; marking unread takes a message out of the archive.
+
+        Args:
+            how: `read`, `unread`, `seen`, `unseen`, `archived` or `unarchived`.
+            messages: Ids; those that are not in this inbox are ignored.
+
+        Returns:
+            How many changed.
+
+        Example:
+            ```python
+            notify.inbox("ada").mark("read", message.id)
+            ```
+        """
+        _check(how, MARKS)
+        given = list(dict.fromkeys(_numbers(messages)))
+        scope = self._scope()
+        ids, changed = iter(given), 0
+        while scope and (chunk := list(islice(ids, CHUNK))):
+            changed += _mark(self.unit, how, CHANGE, FRESH, scope | {"ids": chunk})
+        return changed
+
+    @verb
+    def mark_all(self, how: MarkAll) -> int:
+        """Mark everything that is not archived.
+
+        Args:
+            how: `read`, `unread`, `seen`, `unseen` or `archived`.
+
+        Returns:
+            How many changed.
+        """
+        _check(how, [name for name in MARKS if name != "unarchived"])
+        scope = self._scope()
+        return _mark(self.unit, how, CHANGE_ALL, FRESH_ALL, scope) if scope else 0
+
+    def _count(self, state: str, cap: int | None) -> int:
+        if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
+            raise InputError(f"cap: a number from 1 on is expected, not {cap!r}", field="cap")
+        scope = self._scope()
+        if not scope:
+            return 0
+        found = COUNTS[state, cap is not None, "tenant" in scope].row(self.unit, cap=cap, **scope)
+        return int(found[0]) if found else 0
+
+    def _scope(self) -> dict[str, Any]:
+        """Whose messages, and of which tenant; empty where there can be none."""
+        scope = {"subscriber": subscriber_row(self.unit, self.subscriber_id)}
+        if (of := scope_row(self.unit)) is not None:
+            scope["tenant"] = of
+        return {} if ABSENT in scope.values() else scope
+
+
+def _state(yes: str, no: str, wanted: bool | None) -> dict[str, bool]:
+    return {} if wanted is None else {yes if wanted else no: True}
+
+
+def _check(how: str, valid: Iterable[str]) -> None:
+    if how not in valid:
+        raise InputError(f"how: {how!r} is not a way to mark messages.{nearest(str(how), valid)}", field="how")
+
+
+def _numbers(messages: Any) -> Iterator[int]:
+    for text in several(messages):
+        if not isinstance(text, str):
+            raise InputError(f"messages: ids of messages are expected, not {type(text).__name__}", field="messages")
+        try:
+            yield number_of("msg", text)
+        except NotFoundError:
+            continue
+
+
+def _mark(
+    unit: Unit,
+    how: str,
+    change: Mapping[tuple[str, bool], Statement],
+    fresh: Mapping[tuple[str, bool], Statement],
+    values: Mapping[str, Any],
+) -> int:
+    key = (how, "tenant" in values)
+    settled = [name for name in SETTLES.get(how, ()) if unit.listens(f"message_{name}")]
+    rows = fresh[key].rows(unit, **values) if settled else []
+    changed = change[key].run(unit, now=unit.now, **values)
+    if rows:
+        _tell(unit, rows, settled)
+    return changed
+
+
+def _tell(unit: Unit, rows: Sequence[tuple[Any, ...]], settled: Sequence[str]) -> None:
+    rest = iter(rows)
+    while chunk := list(islice(rest, CHUNK)):
+        found = summaries(unit, [row[0] for row in chunk])
+        for number, unread, unseen in chunk:
+            if unseen and "seen" in settled:
+                unit.emit(MessageSeen(found[number]))
+            if unread and "read" in settled:
+                unit.emit(MessageRead(found[number]))
+
+
+def _load(unit: Unit, ids: Sequence[int], definition: Workflow[Any, ...] | None) -> list[InboxMessage[Any]]:
+    """Messages by the ids of their rows, in that order."""
+    rows = LOAD.rows(unit, ids=ids)
+    known = versions.by_id(unit, {row[14] for row in rows})
+    return in_order(ids, {row[0]: _message(row, known[row[14]], definition) for row in rows})
+
+
+def _message(row: tuple[Any, ...], version: StoredVersion, definition: Workflow[Any, ...] | None) -> InboxMessage[Any]:
+    number, *own, shared = row[:6]
+    subject, body, cta, data = row[6:10] if shared else own
+    payload = row[10] if row[10] is not None else row[11]
+    event_id, given = row[12:14]
+    links = cta or {}
+    redirect = links.get("redirect") or {}
+    identifier, seen_at, read_at, archived_at, created_at = row[19:]
+    return InboxMessage(
+        id=text_of("msg", number),
+        subject=subject,
+        body=body or "",
+        payload=payload if definition is None else definition.typed(payload),
+        data=data or {},
+        transaction_id=given or text_of("txn", event_id),
+        workflow=version.workflow.key,
+        step=step_id(version.workflow, number),
+        tags=tuple(version.workflow.tags),
+        actor=_actor(*row[15:19]),
+        tenant=identifier,
+        redirect=redirect.get("url"),
+        redirect_target=redirect.get("target"),
+        primary=links.get("primary"),
+        secondary=links.get("secondary"),
+        seen_at=seen_at,
+        read_at=read_at,
+        archived_at=archived_at,
+        created_at=created_at,
+    )
+
+
+def _actor(key: str | None, first_name: str | None, last_name: str | None, avatar: str | None) -> dict[str, Any] | None:
+    if key is None:
+        return None
+    name = " ".join(filter(None, (first_name, last_name)))
+    return {"subscriber_id": shown(key), "name": name or None, "avatar": avatar}

@@ -1,0 +1,145 @@
+"""Runs: one event on its way to one subscriber."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from notifykit.errors import NotFoundError
+from notifykit.ids import number_of, text_of
+from notifykit.model.codes import RunStatus
+from notifykit.model.values import Who
+from notifykit.resources.pages import Listing
+from notifykit.resources.references import (
+    event_row,
+    status_codes,
+    subscriber_key,
+    subscriber_row,
+    workflow_key,
+    workflow_row,
+)
+from notifykit.resources.tables import event, run, subscriber, workflow_version
+from notifykit.resources.tables import workflow as workflow_table
+from notifykit.results import Page, Run
+from notifykit.store.endings import shown
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Namespace, Unit, query
+from notifykit.workflow.definition import Workflow
+
+LISTING = Listing(
+    run,
+    (run.c.created_at, run.c.id),
+    {
+        "environment": run.c.environment == bindparam("environment"),
+        "event": run.c.event == bindparam("event"),
+        "subscriber": run.c.subscriber == bindparam("subscriber"),
+        "workflow": run.c.event.in_(select(event.c.id).where(event.c.workflow == bindparam("workflow"))),
+        "status": within(run.c.status, "status"),
+    },
+)
+LOAD = Statement(
+    select(
+        run.c.id,
+        event.c.id,
+        event.c.transaction_id,
+        subscriber.c.subscriber_id,
+        workflow_table.c.key,
+        workflow_version.c.hash,
+        run.c.status,
+        run.c.reason,
+        run.c.created_at,
+        run.c.finished_at,
+    )
+    .select_from(run)
+    .join(event, event.c.id == run.c.event)
+    .join(workflow_table, workflow_table.c.id == event.c.workflow)
+    .join(workflow_version, workflow_version.c.id == event.c.version)
+    .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)
+    .where(within(run.c.id, "ids"), run.c.environment == bindparam("environment"))
+)
+
+
+class Runs(Namespace):
+    """One event for one subscriber each; Novu calls them notifications."""
+
+    @query
+    def list(
+        self,
+        *,
+        transaction_id: str | None = None,
+        subscriber: Who | None = None,
+        workflow: str | Workflow[Any, ...] | None = None,
+        status: str | Sequence[str] | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[Run]:
+        """One page, newest first.
+
+        Args:
+            transaction_id: Of this trigger; given or generated.
+            subscriber: To this subscriber.
+            workflow: Of this workflow.
+            status: One status or several of `waiting`, `completed`, `failed`, `cancelled`.
+            limit: Runs of the page, 1 to 1000.
+            after: `next` or `previous` of an earlier page.
+
+        Raises:
+            InputError: A filter names what does not exist, or the limit or cursor is bad.
+        """
+        unit = self.unit
+        return LISTING.page(
+            unit,
+            lambda ids: _load(unit, ids),
+            limit=limit,
+            after=after,
+            environment=unit.environment,
+            event=None if transaction_id is None else event_row(unit, transaction_id),
+            subscriber=None if subscriber is None else subscriber_row(unit, subscriber_key(subscriber)),
+            workflow=None if workflow is None else workflow_row(unit, workflow_key(workflow)),
+            status=None if status is None else status_codes(status, RunStatus),
+        )
+
+    @query
+    def get(self, run_id: str) -> Run:
+        """One run.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        found = _load(self.unit, [number_of("run", run_id)])
+        if not found:
+            raise NotFoundError(f"there is no run {run_id!r}")
+        return found[0]
+
+
+def _load(unit: Unit, ids: Sequence[int]) -> list[Run]:
+    """Runs by the ids of their rows, in that order."""
+    rows = {row[0]: _run(*row) for row in LOAD.rows(unit, ids=ids, environment=unit.environment)}
+    return [rows[number] for number in ids if number in rows]
+
+
+def _run(
+    number: int,
+    event_id: int,
+    given: str | None,
+    subscriber_id: str | None,
+    key: str,
+    digest: str,
+    status: int,
+    reason: str | None,
+    created_at: Any,
+    finished_at: Any,
+) -> Run:
+    return Run(
+        id=text_of("run", number),
+        transaction_id=given or text_of("txn", event_id),
+        subscriber_id=shown(subscriber_id),
+        workflow=key,
+        version=digest,
+        status=RunStatus(status).word,
+        reason=reason,
+        created_at=created_at,
+        finished_at=finished_at,
+    )

@@ -1,0 +1,196 @@
+"""Which stored version a workflow has: definitions are stored once, by content hash, and never change there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import bindparam, select, update
+
+from notifykit.model import Workflow as WorkflowRow
+from notifykit.model import WorkflowVersion
+from notifykit.store.rows import insert_new
+from notifykit.store.statement import Statement, within
+from notifykit.store.unit import Unit
+from notifykit.workflow.definition import Workflow
+from notifykit.workflow.registry import StoredVersion
+from notifykit.workflow.stored import dump, load, payload_schema
+
+FIND_WORKFLOWS = Statement(
+    select(WorkflowRow.key, WorkflowRow.id, WorkflowRow.current_version).where(
+        WorkflowRow.environment == bindparam("environment"), within(WorkflowRow.key, "keys")
+    )
+)
+FIND_VERSIONS = Statement(
+    select(WorkflowVersion.workflow, WorkflowVersion.hash, WorkflowVersion.id).where(
+        within(WorkflowVersion.workflow, "workflows"), within(WorkflowVersion.hash, "hashes")
+    )
+)
+LOAD_VERSIONS = Statement(
+    select(
+        WorkflowVersion.id, WorkflowVersion.workflow, WorkflowVersion.hash, WorkflowVersion.definition, WorkflowRow.key
+    )
+    .join_from(WorkflowVersion, WorkflowRow, WorkflowRow.id == WorkflowVersion.workflow)
+    .where(within(WorkflowVersion.id, "ids"))
+)
+MAKE_CURRENT = Statement(
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("row"))
+    .values(
+        current_version=bindparam("version"),
+        name=bindparam("name"),
+        group=bindparam("group_name"),
+        tags=bindparam("tags"),
+        active=bindparam("active"),
+        critical=bindparam("critical"),
+    )
+)
+
+
+def by_key(unit: Unit, keys: Iterable[str]) -> dict[str, StoredVersion]:
+    """The version that each workflow has now: this process's own code, else what the database holds.
+
+    Args:
+        unit: A unit that may write: definitions registered since are stored first.
+        keys: Workflow keys.
+
+    Returns:
+        A version for each key that is known.
+    """
+    wanted = set(keys)
+    registry = unit.registry
+    stored = {key: found for key in registry.registered if (found := _known(unit, key)) is not None}
+    if new := [workflow for key, workflow in registry.registered.items() if key not in stored]:
+        stored |= _provisional(new) if unit.dry else store(unit, new)
+    foreign = wanted - registry.registered.keys()
+    if foreign:
+        rows = FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=foreign)
+        versions = by_id(unit, [current for _, _, current in rows])
+        stored |= {key: versions[current] for key, _, current in rows}
+    return {key: stored[key] for key in wanted if key in stored}
+
+
+def _provisional(workflows: Sequence[Workflow[Any, ...]]) -> dict[str, StoredVersion]:
+    """Versions for a rehearsal; ids below 0 are nobody's."""
+    return {workflow.key: StoredVersion(0, -at, workflow, workflow.hash) for at, workflow in enumerate(workflows, 1)}
+
+
+def by_id(unit: Unit, ids: Collection[int]) -> dict[int, StoredVersion]:
+    """Versions by their ids, definitions loaded where this process does not hold them yet.
+
+    Args:
+        unit: Any unit.
+        ids: Ids of `workflow_version` rows.
+
+    Returns:
+        A version for each id.
+    """
+    known = {number: found for number in set(ids) if (found := _version(unit, number)) is not None}
+    missing = set(ids) - known.keys()
+    if missing:
+        for number, workflow, digest, definition, key in LOAD_VERSIONS.rows(unit, ids=sorted(missing)):
+            code = unit.registry.registered.get(key)
+            same = code is not None and code.hash == digest
+            found = StoredVersion(
+                workflow, number, code if code and same else load(key, definition, unit.registry), digest
+            )
+            known[number] = found
+            _learn(unit, [found])
+    return known
+
+
+def keys_of(unit: Unit, workflows: Collection[int]) -> dict[int, str]:
+    """The keys of workflows by their ids."""
+    if not workflows:
+        return {}
+    return dict(KEYS.rows(unit, ids=sorted(set(workflows))))  # type: ignore[arg-type]
+
+
+KEYS = Statement(select(WorkflowRow.id, WorkflowRow.key).where(within(WorkflowRow.id, "ids")))
+
+
+def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, StoredVersion]:
+    """Store definitions whose content is new; the same statements for one workflow and for a hundred."""
+    environment = unit.environment
+    by_name = {workflow.key: workflow for workflow in workflows}
+    rows = _workflow_rows(unit, by_name)
+    wanted = {(rows[key], workflow.hash): workflow for key, workflow in sorted(by_name.items())}
+    found = _version_ids(unit, wanted)
+    fresh = [(pair, workflow) for pair, workflow in wanted.items() if pair not in found]
+    if fresh:
+        columns = ("id", "workflow", "hash", "definition", "payload_schema", "created_at")
+        now = unit.moment(unit.now)
+        insert_new(
+            unit,
+            WorkflowVersion,
+            columns,
+            [
+                (number, row, digest, _json(dump(workflow)), _json(payload_schema(workflow)), now)
+                for number, ((row, digest), workflow) in zip(unit.ids(len(fresh)), fresh, strict=True)
+            ],
+        )
+        found = _version_ids(unit, wanted)
+        MAKE_CURRENT.many(unit, [_current(row, found[row, digest], workflow) for (row, digest), workflow in fresh])
+    stored = [StoredVersion(row, found[row, digest], workflow, digest) for (row, digest), workflow in wanted.items()]
+    _learn(unit, stored)
+    for version in stored:
+        unit.stored[environment, version.workflow.key] = version
+    return {version.workflow.key: version for version in stored}
+
+
+def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict[str, int]:
+    found = {key: row for key, row, _ in FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=workflows)}
+    new = sorted(workflows.keys() - found.keys())
+    if new:
+        columns = ("id", "environment", "key", "name", "group", "tags", "active", "critical", "current_version")
+        insert_new(
+            unit,
+            WorkflowRow,
+            columns,
+            [
+                (number, unit.environment, key, w.name, w.group, _json(list(w.tags)), w.active, w.critical, 0)
+                for number, key in zip(unit.ids(len(new)), new, strict=True)
+                for w in (workflows[key],)
+            ],
+        )
+        found = {key: row for key, row, _ in FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=workflows)}
+    return found
+
+
+def _version_ids(unit: Unit, wanted: dict[tuple[int, str], Workflow[Any, ...]]) -> dict[tuple[int, str], int]:
+    rows = FIND_VERSIONS.rows(unit, workflows=[row for row, _ in wanted], hashes=[digest for _, digest in wanted])
+    return {(row, digest): number for row, digest, number in rows}
+
+
+def _current(row: int, version: int, workflow: Workflow[Any, ...]) -> dict[str, Any]:
+    return {
+        "row": row,
+        "version": version,
+        "name": workflow.name,
+        "group_name": workflow.group,
+        "tags": list(workflow.tags),
+        "active": workflow.active,
+        "critical": workflow.critical,
+    }
+
+
+def _known(unit: Unit, key: str) -> StoredVersion | None:
+    place = (unit.environment, key)
+    found = unit.stored.get(place) or unit.registry.stored.get(place)
+    return found if found is not None and found.hash == unit.registry.registered[key].hash else None
+
+
+def _version(unit: Unit, number: int) -> StoredVersion | None:
+    return unit.versions.get(number) or unit.registry.versions.get(number)
+
+
+def _learn(unit: Unit, versions: Sequence[StoredVersion]) -> None:
+    """Know versions in this unit, and in the engine once it has committed: a rolled-back id is handed out again."""
+    unit.versions.update((version.version_id, version) for version in versions)
+    if unit.believe not in unit.effects.commits:
+        unit.effects.commits.append(unit.believe)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else to_json(value).decode()

@@ -1,0 +1,45 @@
+"""Workflows: what this process can trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from notifykit.render.lint import check
+from notifykit.store.unit import Namespace, Standing
+from notifykit.workflow.definition import Workflow
+from notifykit.workflow.registry import Registry
+
+
+class Workflows(Namespace):
+    """The workflows of this process."""
+
+    def __init__(self, standing: Standing | None, registry: Callable[[], Registry]) -> None:
+        """Stand somewhere.
+
+        Args:
+            standing: Where units come from.
+            registry: Gives the engine's registry of now; the sandbox swaps it.
+        """
+        super().__init__(standing)
+        self._registry = registry
+
+    def register(self, *workflows: Workflow[Any, ...]) -> None:
+        """Check definitions at once; store them with the next unit if they are new.
+
+        Args:
+            *workflows: Definitions. None is registered if one is refused.
+
+        Raises:
+            DefinitionError: A definition is refused: the message names step, place and nearest valid name.
+
+        Example:
+            ```python
+            notify.workflows.register(shipped, welcome)
+            ```
+        """
+        for workflow in workflows:
+            check(workflow)
+        registry = self._registry()
+        for workflow in workflows:
+            registry.add(workflow)

@@ -1,0 +1,32 @@
+"""The numbers of the house, in one place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+CHUNK = 500
+"""Runs a chunk on the sync door; larger ones pay for full garbage collections."""
+ASYNC_CHUNK = 250
+"""Runs a chunk on the async door: the loop breathes between two of them."""
+
+KEY_LENGTH = 255
+"""Characters of an id or key."""
+EMAIL_BYTES = 254
+PAYLOAD_BYTES = 512 * 1024
+PAYLOAD_DEPTH = 100
+STEPS_LIMIT = 64
+"""Steps a workflow: a message's id is its run's id and six bits of step."""
+
+BUSY_TIMEOUT = timedelta(seconds=30)
+"""How long SQLite waits for another process's write."""
+
+CLAIM = 50
+"""Jobs with a call outside that one claim takes: all of them must fit in one lease."""
+LEASE = timedelta(seconds=60)
+RESCUES = 3
+"""A job whose worker died this often is failed: it may be what kills them."""
+ATTEMPTS = 8
+BACKOFF_BASE = timedelta(seconds=30)
+BACKOFF_CAP = timedelta(hours=1)
+NO_PROVIDER_RETRY = timedelta(seconds=60)
+NO_PROVIDER_EXPIRY = timedelta(days=7)

@@ -1,0 +1,223 @@
+"""What is special about one kind of database. One instance belongs to one `Database`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, CursorResult, Engine, Table
+from sqlalchemy import Dialect as SqlDialect
+from sqlalchemy.exc import DBAPIError
+
+from notifykit.store.faults import fault
+from notifykit.store.statement import Prepared, Statement, prepare
+
+if TYPE_CHECKING:
+    from notifykit.store.unit import Unit
+
+Rows = Sequence[tuple[Any, ...]]
+
+POSITIONAL = {"pyformat": "format", "named": "qmark"}
+"""The positional form that a driver takes besides its named one."""
+
+
+class Dialect:
+    """One kind of database: how its statements are spelled and where its ids come from.
+
+    Attributes:
+        name: `sqlite`, `postgresql` or `mariadb`.
+        locking: Whether `SELECT ... FOR UPDATE` exists; statements with it compile to plain ones where it does not.
+        where: The file or database, as errors name it; never with a password.
+    """
+
+    name = ""
+    locking = True
+
+    def __init__(self, core: SqlDialect, where: str) -> None:
+        """Belong to one engine.
+
+        Args:
+            core: The engine's SQLAlchemy dialect; read only after the first connection, which tells its version.
+            where: The file or database, as errors name it.
+        """
+        self.core = core
+        self.where = where
+        self._positional: SqlDialect | None = None
+        self._key: Hashable = None
+        self._texts: dict[Hashable, str] = {}
+
+    # Statements
+
+    @property
+    def positional(self) -> SqlDialect:
+        """SQLAlchemy's dialect with parameters by position: what tuples need."""
+        if self._positional is None:
+            twin = copy.copy(self.core)
+            twin.paramstyle = POSITIONAL.get(twin.paramstyle, twin.paramstyle)
+            twin.positional = True
+            twin.identifier_preparer = twin.preparer(twin)
+            self._positional = twin
+        return self._positional
+
+    def prepared(self, statement: Statement) -> Prepared:
+        """A statement in this dialect, compiled at its first use in the process."""
+        if self._key is None:
+            core = self.positional
+            self._key = (core.name, core.driver, core.paramstyle, core.server_version_info)
+        found = statement.forms.get(self._key)
+        if found is None:
+            found = statement.forms[self._key] = prepare(statement.core, self.positional)
+        return found
+
+    def execute(self, connection: Connection, text: str, arguments: Any) -> CursorResult[Any]:
+        """Run SQL at the driver.
+
+        Args:
+            connection: Where.
+            text: SQL in the driver's own form.
+            arguments: One tuple, or a list of tuples for a change that runs once for each.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        try:
+            return connection.exec_driver_sql(text, arguments)
+        except DBAPIError as error:
+            if (meaning := fault(error, self.where)) is None:
+                raise
+            raise meaning from error
+
+    def fetch(self, connection: Connection, text: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Run a query at the driver; every row, as the driver gives it.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        result = self.execute(connection, text, arguments)
+        try:
+            rows = result.cursor.fetchall()
+        except Exception as error:  # the driver's own: SQLite reads on while rows are fetched
+            if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := fault(error, self.where)) is None:
+                raise
+            raise meaning from error
+        finally:
+            result.close()
+        return rows if type(rows) is list else list(rows)
+
+    # Values
+
+    def moment(self, value: datetime | None) -> Any:
+        """A time as this database stores it."""
+        raise NotImplementedError
+
+    def ids(self, unit: Unit, count: int) -> list[int]:
+        """That many new ids, ascending."""
+        raise NotImplementedError
+
+    # Rows
+
+    def insert(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+        """Insert rows whose values are encoded already, in one call to the driver."""
+        if rows:
+            self._many(unit, self._text(table, columns), rows)
+
+    def insert_new(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+        """Insert those rows that meet no row with the same unique key; the caller sorts them and reads again."""
+        if rows:
+            self._many(unit, self._text(table, columns, self._ignoring(table)), rows)
+
+    def upsert(
+        self,
+        unit: Unit,
+        table: Table,
+        columns: tuple[str, ...],
+        rows: Rows,
+        *,
+        key: tuple[str, ...],
+        update: tuple[str, ...],
+        keep_null: bool = False,
+    ) -> None:
+        """Insert rows, or update those that exist.
+
+        Args:
+            unit: The unit.
+            table: The table.
+            columns: What each row's values are.
+            rows: Encoded already; they are sorted by the key here (unsorted ones deadlock PostgreSQL to a halt).
+            key: The columns of the unique key that decides whether a row exists.
+            update: The columns to overwrite in a row that exists.
+            keep_null: A NULL keeps what is stored.
+        """
+        if rows:
+            places = [columns.index(name) for name in key]
+            ordered = sorted(rows, key=lambda row: tuple(row[place] for place in places))
+            self._many(unit, self._text(table, columns, self._updating(table, key, update, keep_null)), ordered)
+
+    def _ignoring(self, table: Table) -> str:
+        return "ON CONFLICT DO NOTHING"
+
+    def _updating(self, table: Table, key: tuple[str, ...], update: tuple[str, ...], keep_null: bool) -> str:
+        quote, name = self.quote, self.quote(table.name)
+        new = "COALESCE(excluded.{0}, {1}.{0})" if keep_null else "excluded.{0}"
+        changes = ", ".join(f"{quote(each)} = {new.format(quote(each), name)}" for each in update)
+        return f"ON CONFLICT ({', '.join(map(quote, key))}) DO " + (f"UPDATE SET {changes}" if update else "NOTHING")
+
+    def _text(self, table: Table, columns: tuple[str, ...], tail: str = "") -> str:
+        key = (table.name, columns, tail)
+        text = self._texts.get(key)
+        if text is None:
+            mark = "?" if self.positional.paramstyle == "qmark" else "%s"
+            names, marks = ", ".join(map(self.quote, columns)), ", ".join([mark] * len(columns))
+            text = f"INSERT INTO {self.quote(table.name)} ({names}) VALUES ({marks}) {tail}".rstrip()
+            self._texts[key] = text
+        return text
+
+    def _many(self, unit: Unit, text: str, rows: Rows) -> None:
+        self.execute(unit.connection, text, rows if type(rows) is list else list(rows)).close()
+
+    def quote(self, name: str) -> str:
+        """A name as SQL spells it."""
+        return self.positional.identifier_preparer.quote(name)
+
+    # Transactions of our own
+
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+        """Check out a connection and begin a transaction on it.
+
+        Args:
+            engine: Our own, or the host's.
+            write: Whether the transaction may write.
+            patient: Wait for other writers as long as usual.
+
+        Raises:
+            UnitError: The host's own transaction is open on the only connection there is.
+        """
+        connection = engine.connect()
+        try:
+            self.begin(connection, write=write, patient=patient)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+        """Begin a transaction on a connection that was checked out for it."""
+        connection.begin()
+
+    def commit(self, connection: Connection) -> None:
+        """Commit a transaction of our own."""
+        connection.commit()
+
+    def prepare_host(self, connection: Connection) -> None:
+        """Look once at a host's engine, and log what it lacks."""
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Let no other process make or change the tables until this transaction ends."""
+
+    def unlock_schema(self, connection: Connection) -> None:
+        """Let other processes make or change the tables where the end of the transaction does not."""
+
+    def seed(self, connection: Connection) -> None:
+        """Write the rows that ids need."""

@@ -1,0 +1,152 @@
+"""From a URL to an engine of our own."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Engine, StaticPool, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from notifykit.errors import ConfigurationError, nearest
+from notifykit.store.dialect import Dialect
+from notifykit.store.mariadb import MariadbDialect
+from notifykit.store.postgres import PostgresDialect
+from notifykit.store.sqlite import Durability, SqliteDialect, install
+
+MEMORY = "sqlite://"
+ALIASES = {"postgres": "postgresql", "mysql": "mariadb"}
+DATABASES = ("sqlite", "postgresql", "mariadb")
+SYNC = {"aiosqlite": "pysqlite", "asyncmy": "pymysql", "psycopg_async": "psycopg"}
+"""The twin of a driver on the sync door."""
+DEFAULTS = {"sqlite": "pysqlite", "postgresql": "psycopg", "mariadb": "pymysql"}
+ASYNC = {"pymysql": "asyncmy", "psycopg": "psycopg_async"}
+"""The twin of a driver on the async door."""
+EXTRAS = {"postgresql": "postgres", "mariadb": "mysql"}
+
+
+def parsed(url: str | URL | None) -> URL:
+    """A URL whose database is one of ours and whose driver is named.
+
+    Args:
+        url: As the host wrote it; None is a private database in memory.
+
+    Raises:
+        ConfigurationError: It is no URL, or of another database.
+    """
+    try:
+        found = make_url(url or MEMORY)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            f"{url!r} is not a database URL: write sqlite:///app.db, postgresql://user@host/name or mariadb://user@host/name."
+        ) from error
+    backend, _, driver = found.drivername.partition("+")
+    backend = ALIASES.get(backend, backend)
+    if backend not in DATABASES:
+        raise ConfigurationError(f"{backend!r} is no database that notifykit knows.{nearest(backend, DATABASES)}")
+    return found.set(drivername=f"{backend}+{driver or DEFAULTS[backend]}")
+
+
+def in_worker(url: URL) -> bool:
+    """Whether the async door runs this URL on the sync engine, in a worker thread."""
+    return url.drivername == "sqlite+pysqlite"
+
+
+def is_memory(url: URL) -> bool:
+    """Whether this is an SQLite database without a file."""
+    name = url.database or ""
+    return name in {"", ":memory:"} or name.startswith("file::memory:") or url.query.get("mode") == "memory"
+
+
+def place(url: URL) -> str:
+    """The file or database as errors name it, never with user or password."""
+    if url.get_backend_name() == "sqlite":
+        return "The database in memory" if is_memory(url) else f"The database file {url.database!r}"
+    at = f"{url.host or 'localhost'}:{url.port}" if url.port else url.host or "localhost"
+    return f"The database {url.database!r} at {at}"
+
+
+def create(url: URL, durability: Durability) -> Engine:
+    """An engine of our own for the sync door.
+
+    Args:
+        url: From `parsed`.
+        durability: How far a commit on SQLite goes: `full` survives a loss of power.
+
+    Raises:
+        ConfigurationError: The driver is not installed or not of this door.
+    """
+    backend, _, driver = url.drivername.partition("+")
+    url = url.set(drivername=f"{backend}+{SYNC.get(driver, driver)}")
+    options = _options(url)
+    try:
+        engine = create_engine(url, **options)
+    except (ImportError, NoSuchModuleError, ArgumentError) as error:
+        raise unusable(url, error) from error
+    if engine.dialect.is_async:
+        raise ConfigurationError(f"the driver {driver!r} is for the async door: write {backend}+{DEFAULTS[backend]}://")
+    return finished(engine, url, durability)
+
+
+def _options(url: URL) -> dict[str, object]:
+    options: dict[str, object] = {"hide_parameters": True}
+    if url.get_backend_name() == "sqlite":
+        if is_memory(url):
+            options["poolclass"] = StaticPool
+            options["connect_args"] = {"check_same_thread": False}
+        return options
+    return options | {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+
+
+def create_awaited(url: URL, durability: Durability) -> Engine:
+    """The sync face of an async engine of our own: to be used in greenlets only.
+
+    Raises:
+        ConfigurationError: The driver is not installed or not of this door.
+    """
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    backend, _, driver = url.drivername.partition("+")
+    url = url.set(drivername=f"{backend}+{ASYNC.get(driver, driver)}")
+    options = _options(url)
+    options.pop("poolclass", None)
+    try:
+        engine = create_async_engine(url, **options).sync_engine
+    except (ImportError, NoSuchModuleError, ArgumentError) as error:
+        raise unusable(url, error) from error
+    except Exception as error:
+        if "async" not in str(error):
+            raise
+        raise ConfigurationError(f"the driver {driver!r} is for the sync door: write {backend}://") from error
+    return finished(engine, url, durability)
+
+
+def finished(engine: Engine, url: URL, durability: Durability) -> Engine:
+    """The engine with our listeners, where its database needs them."""
+    if engine.dialect.name == "sqlite":
+        install(engine, durability, memory=is_memory(url))
+    return engine
+
+
+def unusable(url: URL, error: Exception) -> ConfigurationError:
+    """Why an engine cannot be made, and what to install."""
+    backend = url.get_backend_name()
+    if isinstance(error, ImportError) and backend in EXTRAS:
+        return ConfigurationError(
+            f"{url.drivername}:// needs a driver that is not installed ({error}): "
+            f'pip install "notifykit-engine[{EXTRAS[backend]}]"'
+        )
+    return ConfigurationError(f"{url.drivername}:// cannot be used: {error}")
+
+
+def dialect_of(engine: Engine, *, own: bool) -> Dialect:
+    """What is special about the database behind an engine.
+
+    Raises:
+        ConfigurationError: Its database is not one of ours.
+    """
+    core, where = engine.dialect, place(engine.url)
+    if core.name == "sqlite":
+        return SqliteDialect(core, where, own=own)
+    if core.name == "postgresql":
+        return PostgresDialect(core, where)
+    if core.name in {"mysql", "mariadb"}:
+        return MariadbDialect(core, where)
+    raise ConfigurationError(f"{core.name!r} is no database that notifykit knows.{nearest(core.name, DATABASES)}")

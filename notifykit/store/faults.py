@@ -1,0 +1,146 @@
+"""What a driver's error means, in a sentence that names the database and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from notifykit.errors import StorageError
+from notifykit.settings import BUSY_TIMEOUT
+
+WAITED = f"{BUSY_TIMEOUT.total_seconds():.0f} seconds"
+LOCKED = (
+    f"{{where}} is locked: another transaction kept writing for as long as we wait ({WAITED} on engines of our own). "
+    "Make that transaction shorter, or try again; if the transaction that holds it is your own, in this thread, pass session=."
+)
+FULL = "{where} is full: nothing of this transaction was stored. Free some disk space, then try again."
+READ_ONLY = "{where} is read-only: give this process the right to write to it and, for a SQLite file, to its folder."
+LOST = (
+    "The connection to {where} was lost. If it broke during a commit, whether that commit was kept is unknown: "
+    "trigger again with the same transaction_id, which never stores an event twice."
+)
+DENIED = "{where} refused the login: check user, password and rights in the URL. It said: {said}"
+ABSENT = "{where} does not exist: create the database first. It said: {said}"
+DEADLOCK = "Two transactions in {where} waited for each other and this one was given up: run it again."
+CROWDED = "{where} takes no more connections: close some, or raise its limit."
+
+SQLITE: dict[str, str] = {
+    "SQLITE_BUSY": LOCKED,
+    "SQLITE_LOCKED": LOCKED,
+    "SQLITE_READONLY": READ_ONLY,
+    "SQLITE_NOTADB": "{where} is not an SQLite database: check the path in the URL; the file was left as it is.",
+    "SQLITE_CORRUPT": (
+        "{where} is corrupt: stop writing to it, keep a copy of the file and its -wal, then restore a backup or try "
+        "SQLite's `.recover`."
+    ),
+    "SQLITE_FULL": FULL,
+    "SQLITE_CANTOPEN": "{where} cannot be opened: check that its folder exists and that this process may write there.",
+    "SQLITE_IOERR": "Reading or writing {where} failed: check the disk; WAL needs a local disk, not a network share.",
+    "SQLITE_PERM": READ_ONLY,
+}
+"""By the start of `sqlite_errorname`."""
+
+SQLSTATE: dict[str, str] = {
+    "08": LOST,
+    "25006": READ_ONLY,
+    "28": DENIED,
+    "3D000": ABSENT,
+    "40001": DEADLOCK,
+    "40P01": DEADLOCK,
+    "53100": FULL,
+    "53300": CROWDED,
+    "55P03": LOCKED,
+    "57P": LOST,
+}
+"""PostgreSQL, by the start of SQLSTATE."""
+
+MARIADB: dict[int, str] = {
+    1021: FULL,
+    1040: CROWDED,
+    1044: DENIED,
+    1045: DENIED,
+    1049: ABSENT,
+    1053: LOST,
+    1114: FULL,
+    1205: LOCKED,
+    1213: DEADLOCK,
+    1290: READ_ONLY,
+    1698: DENIED,
+    1792: READ_ONLY,
+    1927: LOST,
+    2002: LOST,
+    2003: LOST,
+    2006: LOST,
+    2013: LOST,
+}
+"""MariaDB, by error number."""
+
+
+def fault(error: BaseException, where: str) -> StorageError | None:
+    """What a database's error is to a caller.
+
+    Args:
+        error: SQLAlchemy's error, or the driver's own.
+        where: The file or database, as a sentence starts with it.
+
+    Returns:
+        The error to raise, or None for one that means something to the code that ran the statement: a key that exists.
+    """
+    if isinstance(error, TimeoutError):
+        return StorageError(f"No connection to {where} came free in time: close transactions, or use fewer threads.")
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    if driver is None or _is_integrity(driver):
+        return None
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    sentence = _known(driver) or (LOST if lost else "{where} refused a statement: {said}")
+    return StorageError(sentence.format(where=where, said=said(driver)))
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn the database's errors into `StorageError`, around code that runs statements without `Statement`.
+
+    Args:
+        where: The file or database: `unit.dialect.where`.
+
+    Raises:
+        StorageError: The database is locked, full, read-only, corrupt or gone.
+    """
+    try:
+        yield
+    except (DBAPIError, TimeoutError) as error:
+        if (meaning := fault(error, where)) is None:
+            raise
+        raise meaning from error
+
+
+def said(driver: BaseException) -> str:
+    """The first line of a driver's own words: the lines that follow may hold values of a row."""
+    words = [str(word) for word in driver.args if isinstance(word, str)] or [str(driver)]
+    return (words[-1].strip().splitlines() or [type(driver).__name__])[0]
+
+
+def _is_integrity(driver: BaseException) -> bool:
+    return any(kind.__name__ == "IntegrityError" for kind in type(driver).__mro__)
+
+
+def _known(driver: BaseException) -> str | None:
+    cause: Any = driver
+    for _ in range(3):  # adapters of the async drivers keep the driver's error as the cause
+        if cause is None:
+            return None
+        if name := getattr(cause, "sqlite_errorname", None):
+            return _by_start(SQLITE, name)
+        if state := getattr(cause, "sqlstate", None):
+            return _by_start(SQLSTATE, state)
+        if cause.args and isinstance(cause.args[0], int):
+            return MARIADB.get(cause.args[0])
+        cause = cause.__cause__
+    return None
+
+
+def _by_start(sentences: dict[str, str], code: str) -> str | None:
+    return next((sentence for start, sentence in sentences.items() if code.startswith(start)), None)

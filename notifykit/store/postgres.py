@@ -1,0 +1,79 @@
+"""PostgreSQL: COPY, row locks, advisory locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
+
+from notifykit.store.blocks import BlockDialect
+from notifykit.store.dialect import Rows
+from notifykit.store.faults import fault
+
+if TYPE_CHECKING:
+    from notifykit.store.unit import Unit
+
+COPY_FROM = 50
+"""Rows from which COPY pays."""
+PSYCOPG = ("psycopg", "psycopg_async")
+SCHEMA_LOCK = 0x6E6F7469667900
+"""The key of the advisory lock around changes of the tables."""
+
+
+class PostgresDialect(BlockDialect):
+    """PostgreSQL, best with psycopg."""
+
+    name = "postgresql"
+
+    def moment(self, value: datetime | None) -> datetime | None:
+        """An aware time."""
+        return None if value is None else value.astimezone(UTC)
+
+    def insert(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+        """Insert rows; many at once by COPY, a quarter of the time."""
+        core = unit.connection.dialect  # the host's where its transaction is joined
+        if len(rows) < COPY_FROM or core.driver not in PSYCOPG:
+            super().insert(unit, table, columns, rows)
+            return
+        text = f"COPY {self.quote(table.name)} ({', '.join(map(self.quote, columns))}) FROM STDIN"
+        raw: Any = unit.connection.connection.dbapi_connection
+        try:
+            if core.is_async:
+                _await_only()(_copy_awaited(raw.driver_connection, text, rows))
+            else:
+                _copy(raw, text, rows)
+        except core.loaded_dbapi.Error as error:
+            if (meaning := fault(error, self.where)) is None:
+                raise DBAPIError.instance(text, None, error, core.loaded_dbapi.Error, hide_parameters=True) from error
+            raise meaning from error
+
+    def _starts(self, connection: Connection, blocks: int) -> list[int]:
+        query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
+        return [first for (first,) in self.fetch(connection, query, (blocks,))]
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Hold an advisory lock until the transaction ends."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+
+
+def _copy(raw: Any, text: str, rows: Rows) -> None:
+    with raw.cursor() as cursor, cursor.copy(text) as copy:
+        write = copy.write_row
+        for row in rows:
+            write(row)
+
+
+async def _copy_awaited(raw: Any, text: str, rows: Rows) -> None:
+    async with raw.cursor() as cursor, cursor.copy(text) as copy:
+        write = copy.write_row
+        for row in rows:
+            await write(row)
+
+
+def _await_only() -> Callable[[Any], Any]:
+    from sqlalchemy import util  # needs greenlet, which a sync host may lack
+
+    return cast("Callable[[Any], Any]", util.await_only)

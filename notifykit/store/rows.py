@@ -1,0 +1,69 @@
+"""Rows in bulk: tuples whose values are encoded already, in one call to the driver.
+
+Times are encoded by `unit.moment`, JSON columns are JSON text, truth values are `bool`, and None is NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Table
+
+from notifykit.model.base import Base
+from notifykit.store.unit import Unit
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+@cache
+def table_of(model: type[Base]) -> Table:
+    """The table behind a class of `notifykit.model`."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+def insert_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+    """Insert rows.
+
+    Args:
+        unit: The unit.
+        model: The table's class.
+        columns: What each row's values are, in order.
+        rows: Tuples of encoded values; none is fine.
+
+    Example:
+        ```python
+        insert_rows(unit, TopicMember, ("topic", "subscriber"), [(1, 2), (1, 3)])
+        ```
+    """
+    unit.dialect.insert(unit, table_of(model), columns, rows)
+
+
+def insert_new(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+    """Insert those rows that meet no row with the same unique key. Sort them by that key; read again what is there."""
+    unit.dialect.insert_new(unit, table_of(model), columns, rows)
+
+
+def upsert_rows(
+    unit: Unit,
+    model: type[Base],
+    columns: tuple[str, ...],
+    rows: Rows,
+    *,
+    key: tuple[str, ...],
+    update: tuple[str, ...],
+    keep_null: bool = False,
+) -> None:
+    """Insert rows, or update those that exist.
+
+    Args:
+        unit: The unit.
+        model: The table's class.
+        columns: What each row's values are, in order.
+        rows: Tuples of encoded values, in any order; of two with the same key the later one counts.
+        key: The columns of the unique key that decides whether a row exists.
+        update: The columns to overwrite in a row that exists.
+        keep_null: A NULL keeps what is stored.
+    """
+    unit.dialect.upsert(unit, table_of(model), columns, rows, key=key, update=update, keep_null=keep_null)

@@ -1,0 +1,222 @@
+"""SQLite: our own engines, the host's, and ids from a row."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Connection, Engine, StaticPool, event
+from sqlalchemy.pool import SingletonThreadPool
+
+from notifykit.clock import micros
+from notifykit.errors import UnitError
+from notifykit.settings import BUSY_TIMEOUT
+from notifykit.store.dialect import Dialect
+
+if TYPE_CHECKING:
+    from notifykit.store.unit import Unit
+
+log = logging.getLogger("notifykit.store")
+
+Durability = Literal["normal", "full"]
+WRITE = "notifykit_write"
+"""The execution option that makes a transaction on our own engine a writer from its start."""
+BUSY = int(BUSY_TIMEOUT.total_seconds() * 1000)
+IMPATIENT = 2000
+"""Milliseconds to wait for another writer while the host's own transaction is open: it may be the one."""
+FIRST_ID = 2
+"""1 is the default organization's and environment's."""
+TAKE = "UPDATE notifykit_sequence SET next = next + ? WHERE name = 'id' RETURNING next"
+START = "INSERT OR IGNORE INTO notifykit_sequence (name, next) VALUES ('id', ?)"
+OPEN_TRANSACTION = (
+    "your own transaction is open on the only connection of this engine: pass session= (or use `within`), "
+    "or end that transaction first"
+)
+
+
+class SqliteDialect(Dialect):
+    """SQLite, on an engine of our own or of the host."""
+
+    name = "sqlite"
+    locking = False
+
+    def __init__(self, core: Any, where: str, *, own: bool = True) -> None:
+        """Belong to one engine.
+
+        Args:
+            core: The engine's SQLAlchemy dialect.
+            where: The file, as errors name it.
+            own: The engine is ours and has our listeners; a host's has none of them.
+        """
+        super().__init__(core, where)
+        self.own = own
+
+    def moment(self, value: datetime | None) -> int | None:
+        """Microseconds."""
+        return None if value is None else micros(value)
+
+    def ids(self, unit: Unit, count: int) -> list[int]:
+        """Exactly as many as are needed, inside the unit: a block kept over a rollback would be handed out twice."""
+        if not count:
+            return []
+        after = int(self.fetch(unit.connection, TAKE, (count,))[0][0])
+        return list(range(after - count, after))
+
+    def seed(self, connection: Connection) -> None:
+        """Start the row that ids come from."""
+        connection.exec_driver_sql(START, (FIRST_ID,))
+
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+        """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
+        if self.own and write:
+            engine = engine.execution_options(**{WRITE: True})
+        elif not self.own and _host_is_inside(engine):
+            raise UnitError(OPEN_TRANSACTION)
+        return super().connect(engine, write=write, patient=patient)
+
+    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+        """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
+        begin = self._begin if self.own else self._begin_on_host
+        if patient:
+            begin(connection, write)
+            return
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        (usual,) = cursor.fetchone()
+        cursor.execute(f"PRAGMA busy_timeout={IMPATIENT}")
+        try:
+            begin(connection, write)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={usual}")
+            cursor.close()
+
+    def _begin(self, connection: Connection, write: bool) -> None:
+        connection.begin()
+
+    def _begin_on_host(self, connection: Connection, write: bool) -> None:
+        raw: Any = connection.connection
+        if isinstance(connection.engine.pool, SingletonThreadPool) and in_transaction(raw.dbapi_connection):
+            raise UnitError(OPEN_TRANSACTION)
+        connection.begin()
+        if in_transaction(raw.dbapi_connection):  # a listener of the host began
+            if not write:
+                return
+            connection.exec_driver_sql("ROLLBACK")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def commit(self, connection: Connection) -> None:
+        """Commit, also on an engine of the host whose `commit` does nothing."""
+        raw: Any = connection.connection.dbapi_connection
+        connection.commit()
+        if not self.own and in_transaction(raw) and getattr(raw, "autocommit", None) is not False:
+            raw.cursor().execute("COMMIT")
+
+    def prepare_host(self, connection: Connection) -> None:
+        """Log once what the host's engine lacks, with the lines to add."""
+        lacks = _lacking(connection)
+        if lacks:
+            log.warning(
+                "%s: your engine lacks %s. Several threads or processes will wait for each other or fail as locked. "
+                'Add in a listener of its "connect" event: %s',
+                self.where,
+                ", ".join(name for name, _ in lacks),
+                "; ".join(f'cursor.execute("PRAGMA {line}")' for _, line in lacks),
+            )
+        warn_if_old(connection.dialect.loaded_dbapi)
+
+
+def _lacking(connection: Connection) -> list[tuple[str, str]]:
+    def pragma(name: str) -> Any:
+        return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+    lacks = []
+    if int(pragma("busy_timeout") or 0) < BUSY:
+        lacks.append(("a busy_timeout of 30 seconds", f"busy_timeout={BUSY}"))
+    if pragma("journal_mode") not in {"wal", "memory"}:
+        lacks.append(("WAL", "journal_mode=WAL"))
+    if not pragma("foreign_keys"):
+        lacks.append(("foreign_keys", "foreign_keys=ON"))
+    return lacks
+
+
+def in_transaction(dbapi: Any) -> bool:
+    """Whether a driver's connection is in a transaction; the async adapters keep the driver's own inside."""
+    if not hasattr(dbapi, "in_transaction"):
+        dbapi = dbapi.driver_connection
+    return bool(dbapi.in_transaction)
+
+
+def _host_is_inside(engine: Engine) -> bool:
+    """Whether the host's transaction is open on a connection that all share, found out without checking it out."""
+    pool = engine.pool
+    if not isinstance(pool, StaticPool) or "connection" not in pool.__dict__:
+        return False
+    dbapi = pool.connection.dbapi_connection
+    return dbapi is not None and in_transaction(dbapi)
+
+
+def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
+    """Make an engine of our own right: pragmas at connect, and transactions that begin where SQLAlchemy says so.
+
+    The driver's default mode begins at the first change only and loses updates silently.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _(dbapi: Any, record: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        if not memory:
+            _use_wal(cursor, engine.dialect.loaded_dbapi.Error)
+            cursor.execute(f"PRAGMA synchronous={durability.upper()}")
+            warn_if_old(engine.dialect.loaded_dbapi)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        write = connection.get_execution_options().get(WRITE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _use_wal(cursor: Any, failed: type[Exception]) -> None:
+    """Switch to WAL; processes that start at once are turned away while one of them switches."""
+    for attempt in range(20):
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone()[0] == "wal":
+            return
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.fetchone()
+            return
+        except failed as error:
+            name = str(getattr(error, "sqlite_errorname", ""))
+            if name.startswith("SQLITE_READONLY"):
+                return
+            if not name.startswith("SQLITE_BUSY") or attempt == 19:
+                raise
+        cursor.execute("BEGIN IMMEDIATE")  # the switch does not wait for others; this does
+        cursor.execute("ROLLBACK")
+
+
+SAFE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""The releases that mended WAL: the first of their line; every later line has it."""
+_warned = False
+
+
+def is_safe(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite is free of the bug that corrupts a WAL file under several writing processes."""
+    return version >= SAFE[-1] or any(version[:2] == fixed[:2] and version >= fixed for fixed in SAFE)
+
+
+def warn_if_old(module: Any) -> None:
+    """Log once a process that this SQLite may corrupt a file that several processes write."""
+    global _warned
+    if not _warned and not is_safe(module.sqlite_version_info):
+        _warned = True
+        log.warning(
+            "SQLite %s has a bug that can corrupt a WAL file which several processes write at once; 3.51.3 mends it. "
+            "Update SQLite (for example by `pip install pysqlite3`), or write from one process.",
+            module.sqlite_version,
+        )

@@ -1,0 +1,226 @@
+"""A workflow: a stable key, steps, and what its payload looks like."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, cast, overload
+
+from typing_extensions import TypedDict, Unpack
+
+from notifykit.errors import InputError, PayloadError
+from notifykit.model.codes import Channel
+from notifykit.model.values import Json, M, P, Recipients, TriggerOptions
+from notifykit.workflow.shape import Shape, shape_of
+from notifykit.workflow.steps import Step
+
+
+class WorkflowOptions(TypedDict, total=False):
+    """What a workflow may have besides key, steps and payload."""
+
+    name: str
+    tags: Sequence[str]
+    group: str
+    active: bool
+    critical: bool
+    preferences: Mapping[Channel, bool]
+
+
+class Workflow(Generic[M, P]):
+    """A notification: a stable key and the steps it goes through.
+
+    `payload=` a pydantic model or a dataclass makes `workflow(field=...)` typed; None takes any mapping. Nothing is
+    checked here: registration does, and says what is wrong.
+
+    Attributes:
+        key: The stable key; never a class name.
+        payload: The model or dataclass, or None.
+        steps: At most 64.
+        name: For people; the key where none is given.
+        tags: For preferences and filters.
+        group: For people.
+        active: False refuses triggers with `trigger_not_active`.
+        critical: Subscribers' choices are ignored; what `preferences` switches off stays off.
+        preferences: Channels that are off (or on) unless a subscriber chooses otherwise.
+
+    Example:
+        >>> from notifykit.workflow.steps import InApp
+        >>> welcome = Workflow("welcome", steps=[InApp("bell", body="Hello {{ subscriber.first_name }}")])
+        >>> welcome(plan="free").payload
+        {'plan': 'free'}
+    """
+
+    key: str
+    payload: Callable[P, M]
+
+    @overload
+    def __init__(
+        self: Workflow[Json, ...],
+        key: str,
+        *,
+        steps: Sequence[Step],
+        payload: Json | None = None,
+        **options: Unpack[WorkflowOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, key: str, *, steps: Sequence[Step], payload: Callable[P, M], **options: Unpack[WorkflowOptions]
+    ) -> None: ...
+    def __init__(
+        self,
+        key: str,
+        *,
+        steps: Sequence[Step],
+        payload: Any = None,
+        name: str = "",
+        tags: Sequence[str] = (),
+        group: str = "",
+        active: bool = True,
+        critical: bool = False,
+        preferences: Mapping[Channel, bool] | None = None,
+    ) -> None:
+        """Describe a workflow; it is checked when it is registered."""
+        self.key = key
+        self.payload = payload
+        self.steps: tuple[Step, ...] = tuple(steps)
+        self.name = name or key
+        self.tags: tuple[str, ...] = (tags,) if isinstance(tags, str) else tuple(tags)
+        self.group = group
+        self.active = active
+        self.critical = critical
+        self.preferences: Mapping[Channel, bool] = dict(preferences or {})
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Notice[M]:
+        """This workflow with its payload filled in.
+
+        Raises:
+            PayloadError: The model refuses the values; every bad field is named.
+        """
+        return Notice(self, cast("M", self.shape.make(*args, **kwargs)))
+
+    @functools.cached_property
+    def shape(self) -> Shape:
+        """What its payload must look like."""
+        return shape_of(self.payload)
+
+    @property
+    def model(self) -> type[Any] | None:
+        """The payload's model or dataclass, or None."""
+        return self.shape.model
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """The content hash of the definition and the payload's schema: 64 hexadecimal digits."""
+        from notifykit.workflow.stored import content_hash
+
+        return content_hash(self)
+
+    def step(self, id: str) -> Step | None:
+        """The step with an id, or None."""
+        return next((step for step in self.steps if step.id == id), None)
+
+    def plain(self, payload: Any) -> dict[str, Any]:
+        """A payload validated, defaults filled in, in its JSON form.
+
+        Args:
+            payload: A mapping, an instance of the model, or None for an empty one.
+
+        Raises:
+            PayloadError: It does not fit; every bad field is named.
+        """
+        return self.plain_text(payload)[0]
+
+    def plain_many(self, payloads: Sequence[Any]) -> list[dict[str, Any] | PayloadError]:
+        """The JSON forms of many payloads, validated in one call; an error stands where one does not fit."""
+        return [found if isinstance(found, PayloadError) else found[0] for found in self.plain_texts(payloads)]
+
+    def plain_text(self, payload: Any) -> tuple[dict[str, Any], str]:
+        """Like `plain`, with the JSON text to store.
+
+        Raises:
+            PayloadError: It does not fit; every bad field is named.
+        """
+        found = self.shape.texts([payload])[0]
+        if isinstance(found, PayloadError):
+            raise found
+        return found
+
+    def plain_texts(self, payloads: Sequence[Any]) -> list[tuple[dict[str, Any], str] | PayloadError]:
+        """Like `plain_many`, each with the JSON text to store."""
+        return self.shape.texts(payloads)
+
+    def typed(self, payload: Json) -> M:
+        """A stored payload as the model or dataclass that it was made from; the mapping itself where there is none.
+
+        Raises:
+            PayloadError: It no longer fits the model.
+        """
+        return cast("M", self.shape.typed(payload))
+
+    def __repr__(self) -> str:
+        """The key."""
+        return f"Workflow({self.key!r})"
+
+
+class Notice(Generic[M]):
+    """A workflow with its payload: what `workflow(field=...)` makes."""
+
+    __slots__ = ("payload", "workflow")
+
+    def __init__(self, workflow: Workflow[M, ...], payload: M) -> None:
+        """Pair a workflow with a payload."""
+        self.workflow = workflow
+        self.payload = payload
+
+    def to(self, to: Recipients, **options: Unpack[TriggerOptions]) -> Trigger:
+        """One element of a bulk trigger.
+
+        Args:
+            to: Who gets it.
+            **options: `actor`, `tenant`, `overrides`, `transaction_id`.
+        """
+        return Trigger(self, to=to, **options)
+
+    def __repr__(self) -> str:
+        """The workflow's key; payloads are personal data."""
+        return f"Notice({self.workflow.key!r})"
+
+
+class Trigger:
+    """One element of a bulk trigger.
+
+    Attributes:
+        workflow: A key, a workflow, or a workflow with its payload.
+        to: Who gets it.
+        payload: A mapping or an instance of the workflow's model.
+        options: Those of `actor`, `tenant`, `overrides`, `transaction_id` that were given.
+    """
+
+    __slots__ = ("options", "payload", "to", "workflow")
+
+    def __init__(
+        self,
+        workflow: str | Notice[Any] | Workflow[M, ...],
+        *,
+        to: Recipients,
+        payload: M | Json | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> None:
+        """Say what a trigger asks for; it is checked when it is triggered.
+
+        Raises:
+            InputError: The payload is given twice, or an option is unknown.
+        """
+        if isinstance(workflow, Notice) and payload is not None:
+            raise InputError(f"payload: {workflow!r} has one already; leave `payload=` out", field="payload")
+        if unknown := options.keys() - TriggerOptions.__annotations__.keys():
+            raise TypeError(f"Trigger() got an unexpected keyword argument {min(unknown)!r}")
+        self.workflow = workflow
+        self.to = to
+        self.payload: Any = payload
+        self.options = options
+
+    def __repr__(self) -> str:
+        """The workflow's key; payloads and addresses are personal data."""
+        named = self.workflow.workflow if isinstance(self.workflow, Notice) else self.workflow
+        return f"Trigger({named if isinstance(named, str) else named.key!r})"

@@ -1,0 +1,1 @@
+"""What notifykit promises, written once and run on both doors and every database."""

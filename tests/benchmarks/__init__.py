@@ -1,0 +1,1 @@
+"""How fast notifykit is against a script written by hand: `python -m tests.benchmarks`."""

@@ -1,0 +1,110 @@
+"""Extra memory of large triggers, each in a process of its own: `python -m tests.benchmarks.memory NAME SIZE`."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import notifykit as nk
+from tests.benchmarks.subject import Comment, commented, engine_on, payload, shared
+
+PEOPLE = 10_000
+TENTHS = 10
+
+
+def topic(notify: nk.Engine, size: int, workflow: nk.Workflow[Comment, ...] = commented) -> None:
+    """One event to a topic of everybody."""
+    assert notify.trigger(workflow, to=nk.Topic("all"), payload=Comment(**payload())).recipients == size
+
+
+def same(notify: nk.Engine, size: int) -> None:
+    """The same with one text for all."""
+    topic(notify, size, shared)
+
+
+def million(notify: nk.Engine, size: int) -> dict[str, Any]:
+    """Events from a generator in one transaction: seconds of each tenth, bytes kept an event."""
+    marks = [time.perf_counter()]
+
+    def events() -> Iterator[nk.Trigger]:
+        for n in range(size):
+            if n and n % (size // TENTHS) == 0:
+                marks.append(time.perf_counter())
+            yield commented(**payload(n)).to(f"user-{n % PEOPLE}")
+
+    before = resident()
+    found = notify.trigger_bulk(events())
+    marks.append(time.perf_counter())
+    assert found.counts == {"processed": size}
+    gc.collect()
+    tenths = [later - earlier for earlier, later in itertools.pairwise(marks)]
+    kept = sum(map(sys.getsizeof, (value for value in vars(found).values() if hasattr(value, "__sizeof__"))))
+    return {"tenths": tenths, "kept": kept / size, "left": resident() - before}
+
+
+WORK: dict[str, Callable[[nk.Engine, int], Any]] = {"topic": topic, "same": same, "million": million}
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def peak() -> int:
+    """The most bytes this process had in memory since the mark was reset."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def main(name: str, size: int) -> None:
+    """Measure one piece of work in this process; prints JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        people = PEOPLE if name == "million" else size
+        with engine_on(Path(folder, "memory.db"), people, topic=name != "million") as notify:
+            for workflow in (commented, shared):
+                notify.trigger(workflow, to=[f"user-{n}" for n in range(1_000)], payload=Comment(**payload()))
+            gc.collect()
+            before = resident()
+            Path("/proc/self/clear_refs").write_text("5")
+            start = time.perf_counter()
+            found = WORK[name](notify, size)
+            taken = time.perf_counter() - start
+            print(json.dumps({"growth": peak() - before, "seconds": taken, **(found or {})}))
+
+
+def in_child(name: str, size: int) -> dict[str, Any]:
+    """Measure one piece of work in a new process."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", name, str(size)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def growth(*, members: int) -> Iterator[str]:
+    """Extra memory of a fan-out."""
+    for name, what in (("topic", "text names the subscriber"), ("same", "text the same for all")):
+        found = in_child(name, members)
+        row = f"extra memory, one event to a topic of {members:,}, {what}"
+        yield f"{row:<72} {found['growth'] / 1e6:6.1f} MB   <= 20 MB"
+
+
+def generated(*, events: int) -> Iterator[str]:
+    """A very long bulk from a generator."""
+    found = in_child("million", events)
+    tenths = found["tenths"]
+    row = f"{events:,} events from a generator, one transaction"
+    yield f"{f'{row}: rate of the last tenth against the second':<72} {tenths[1] / tenths[-1]:6.2f} x   flat"
+    yield f"{f'{row}: extra memory at the peak':<72} {found['growth'] / 1e6:6.1f} MB   + 40 bytes an event"
+    yield f"{f'{row}: kept for an event':<72} {found['kept']:6.1f} bytes   <= 40"
+    yield f"{f'{row}: rate':<72} {events / found['seconds']:6,.0f} /s"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

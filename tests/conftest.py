@@ -1,0 +1,125 @@
+"""Fixtures that every test may ask for.
+
+`notify` is the behaviour suite's engine: each test that asks for it runs on both doors and on every database that is
+found here, and leaves the same rows on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from tests.harness import databases, leaks, statements
+from tests.harness.both import Both, Door
+from tests.harness.dump import Dump, dump
+
+DOORS: tuple[Door, ...] = get_args(Door)
+VARIANTS = [pytest.param((door, name), id=f"{door}-{name}") for name in databases.NAMES for door in DOORS]
+MARKERS = (
+    "uneven: rows depend on ids or chunks (back-off, blocks), so they are not compared between databases",
+    "orphaned: leaves rows behind on purpose",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers of this suite."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+@pytest.fixture(scope="session")
+def place_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[databases.Opened]:
+    """The session's database of a name: opened at first use, dropped at the end, skipped with a reason if absent."""
+    known: dict[str, databases.Place | str] = {}
+    with ExitStack() as stack:
+
+        def place(name: databases.Name) -> databases.Place:
+            if name not in known:
+                folder = tmp_path_factory.mktemp(name)
+                known[name] = databases.missing(name) or stack.enter_context(databases.opened(name, folder))
+            found = known[name]
+            if isinstance(found, str):
+                pytest.skip(found)
+            return found
+
+        yield place
+
+
+@pytest.fixture(scope="session")
+def dumps() -> dict[str, Dump]:
+    """What the first variant of each scenario left: the others must leave the same."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """No test leaves a thread alive or a connection out of its pool."""
+    with leaks.watched():
+        yield
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> tuple[Door, databases.Name]:
+    """One door and one database."""
+    chosen: tuple[Door, databases.Name] = request.param
+    return chosen
+
+
+@pytest.fixture
+def house(
+    variant: tuple[Door, databases.Name], place_of: databases.Opened, tmp_path: Path
+) -> Iterator[Callable[..., Both]]:
+    """Opens engines on this test's database: a second one is another process's view of the same rows."""
+    door, name = variant
+    url = place_of(name).fresh(tmp_path)
+    with ExitStack() as stack:
+
+        def opened(**options: Any) -> Both:
+            both = Both(options.pop("door", door), url, **options)
+            stack.callback(both.finish)
+            return both
+
+        yield opened
+
+
+@pytest.fixture
+def notify(request: pytest.FixtureRequest, house: Callable[..., Both], dumps: dict[str, Dump]) -> Iterator[Both]:
+    """An engine with a clock that stands still and hooks on every channel; its rows are compared at the end."""
+    both = house()
+    yield both
+    report = getattr(request.node, "report_of_call", None)
+    if report is None or not report.passed:
+        return
+    if not request.node.get_closest_marker("orphaned"):
+        left = both.read(leaks.orphans)
+        assert not left, f"orphan rows: {left}"
+    if not request.node.get_closest_marker("uneven"):
+        compared(request.node, both, dumps)
+
+
+def compared(node: pytest.Item, both: Both, dumps: dict[str, Dump]) -> None:
+    """Compare what a scenario left with what it left on the first variant that ran."""
+    scenario = node.nodeid.replace(node.callspec.id, "")  # type: ignore[attr-defined]
+    rows = both.read(lambda connection: dump(connection, both.start))
+    expected = dumps.setdefault(scenario, rows)
+    for table, found in rows.items():
+        assert found == expected[table], f"the rows of {table} differ from those of the first variant"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Let fixtures know how the test itself went."""
+    report = yield
+    if call.when == "call":
+        item.report_of_call = report  # type: ignore[attr-defined]
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture
+def counted() -> Any:
+    """`with counted() as seen:` records the SQL statements of the block."""
+    return statements.statements

@@ -1,0 +1,1 @@
+"""What the tests stand on: databases, doors, dumps, counted statements, leak checks."""
