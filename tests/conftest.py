@@ -79,7 +79,7 @@ def house(
     with ExitStack() as stack:
 
         def opened(**options: Any) -> Both:
-            both = Both(options.pop("door", door), url, **options)
+            both = Both(options.pop("door", door), url, place=name, **options)
             stack.callback(both.finish)
             return both
 
@@ -103,7 +103,7 @@ def notify(request: pytest.FixtureRequest, house: Callable[..., Both], dumps: di
 
 def compared(node: pytest.Item, both: Both, dumps: dict[str, Dump]) -> None:
     """Compare what a scenario left with what it left on the first variant that ran."""
-    scenario = node.nodeid.replace(node.callspec.id, "")  # type: ignore[attr-defined]
+    scenario = node.nodeid.replace(f"{both.door}-{both.place}", "", 1)
     rows = both.read(lambda connection: dump(connection, both.start))
     expected = dumps.setdefault(scenario, rows)
     for table, found in rows.items():

@@ -67,4 +67,5 @@ WEBHOOK = "webhook_url"
 def addresses(subscriber: Mapping[str, Any], reached: Devices | None) -> Addresses:
     """Everything known about reaching a subscriber."""
     there = reached or Devices()
-    return Addresses(subscriber.get("email"), subscriber.get("phone"), there.tokens, there.webhook_url)
+    tokens = tuple(sorted(there.tokens))
+    return Addresses(subscriber.get("email"), subscriber.get("phone"), tokens, there.webhook_url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from notifykit.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
+from notifykit.errors import NotifyKitError, PermanentDeliveryError, TransientDeliveryError
 from notifykit.results import Receipt
 
 Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned"]
@@ -76,7 +76,7 @@ def receipt_of(answer: object) -> Receipt:
 def words(error: BaseException) -> str:
     """An exception as one text to keep: our own errors speak for themselves, others name their class."""
     text = storable(str(error))
-    if isinstance(error, DeliveryError) and text:
+    if isinstance(error, NotifyKitError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -59,7 +59,7 @@ def _email_content(fields: dict[str, Any], overrides: Mapping[str, Any]) -> Cont
     html = overrides.get("html", fields.get("html"))
     return {
         "subject": overrides.get("subject", fields["subject"]),
-        "body": overrides.get("text", fields["body"]),
+        "body": overrides.get("text", fields["text"]),
         "data": None if html is None else {"html": html},
     }
 

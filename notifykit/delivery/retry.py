@@ -24,7 +24,8 @@ def back_off(job: int, attempt: int, retry_after: float | None = None) -> timede
         attempt: How many attempts were made, from 1.
         retry_after: Seconds that the other side asked for: the floor.
     """
-    bound = min(BACKOFF_CAP, BACKOFF_BASE * float(2 ** min(attempt, 16)))
+    doublings: int = 2 ** min(attempt, 16)
+    bound = min(BACKOFF_CAP, BACKOFF_BASE * doublings)
     return max(bound * _fraction(job, attempt), SHORTEST, _asked(retry_after))
 
 

@@ -13,7 +13,7 @@ from notifykit.clock import Clock, monotonic
 from notifykit.delivery.outcomes import Outcome, classify, receipt_of, words
 from notifykit.errors import PermanentDeliveryError
 from notifykit.model.codes import Channel
-from notifykit.providers.integration import Integration
+from notifykit.providers import Integration
 
 Function = Callable[[Any], Any]
 InThread = Callable[..., Awaitable[Any]]

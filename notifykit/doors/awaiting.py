@@ -182,8 +182,10 @@ class AsyncOwnStanding(AsyncStanding):
                     if isinstance(step, Work):
                         answer: Any = await self.run(step.call, write=True)
                     else:
-                        answer = [await make_awaited(call, asyncio.to_thread) for call in step.calls]
-                except Exception as error:  # the way of due work decides
+                        answer = step.outcomes
+                        for call in step.calls:
+                            answer.append(await make_awaited(call, asyncio.to_thread))
+                except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)

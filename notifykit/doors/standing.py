@@ -153,8 +153,10 @@ class OwnStanding(Standing):
                     if isinstance(step, Work):
                         answer: Any = self.run(step.call, write=True)
                     else:
-                        answer = [make(call) for call in step.calls]
-                except Exception as error:  # the way of due work decides
+                        answer = step.outcomes
+                        for call in step.calls:
+                            answer.append(make(call))
+                except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
@@ -322,7 +324,7 @@ def refuse_both(url: str | None) -> None:
         )
 
 
-def scope(present: str | None, tenant: str | None) -> str | None:
+def scope(present: str | None, tenant: object) -> str | None:
     """The tenant of a scope inside a scope.
 
     Raises:

@@ -27,7 +27,7 @@ from notifykit.workflow.context import context_of, fields_returned
 from notifykit.workflow.overrides import for_step
 from notifykit.workflow.preferences import Decision, decide
 from notifykit.workflow.registry import function_name
-from notifykit.workflow.span import after, moment
+from notifykit.workflow.span import after
 from notifykit.workflow.steps import Custom, Delay
 from notifykit.workflow.stored import Missing
 
@@ -131,7 +131,7 @@ class Advance:
     def _condition(self, step: CompiledStep, moving: Places, held: list[int]) -> Places:
         """A condition that cannot be evaluated does not pass (D33)."""
         assert step.condition is not None
-        test = step.condition.bind(self.scope)
+        test = step.condition.judge(self.scope)
         passed = []
         for place in moving:
             self._fill(place)
@@ -274,7 +274,7 @@ class Advance:
             self._mark(place, queued)
         if self.world.preview:
             self._preview(step, moving)
-        if not step.awaits_outcome:
+        if not step.awaited:
             return moving
         self._stand(moving, index)
         return ()
@@ -318,13 +318,10 @@ class Advance:
         overrides = self._overrides(step, place)
         if overrides:
             return after(self.world.instant.now, {overrides["unit"]: overrides["amount"]})
-        if delay.until is None:
+        if step.until is None:
             return after(self.world.instant.now, delay.span)
         self._fill(place)
-        found: Any = self.scope
-        for name in delay.until.split("."):
-            found = found.get(name) if isinstance(found, dict) else None
-        return moment(found, delay.until)
+        return step.until.moment(self.scope)
 
     def _custom(self, step: CompiledStep, moving: Places) -> Places:
         """A pure function runs here, on plain data; any other outside of every transaction, as a delivery does."""

@@ -13,7 +13,7 @@ from notifykit.flow.trail import Mark, Trail
 from notifykit.ids import at_step, text_of
 from notifykit.model import Content, Job, Message, Run
 from notifykit.model.codes import RunStatus
-from notifykit.resources.tables import run
+from notifykit.model.tables import run
 from notifykit.results import Message as MessageResult
 from notifykit.results import Receipt
 from notifykit.signals import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished

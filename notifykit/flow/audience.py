@@ -13,11 +13,11 @@ from notifykit.flow.intake import FIND_TENANTS, Request, TenantRow
 from notifykit.flow.recipients import Direct, Named
 from notifykit.ids import text_of
 from notifykit.model.subscriber import UNLISTED
+from notifykit.model.tables import subscriber, tenant, topic, topic_member
 from notifykit.model.trace import line
 from notifykit.model.values import Json, Topic
 from notifykit.resources.subscriber_fields import GivenSubscriber, Row
 from notifykit.resources.subscriber_rows import COLUMNS, State, load_many, save_many, state_of
-from notifykit.resources.tables import subscriber, tenant, topic, topic_member
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 
@@ -145,7 +145,7 @@ class Topics:
         if not keys:
             return cls()
         found = cls(
-            dict(FIND_TOPICS.rows(unit, environment=unit.environment, keys=sorted(keys)))  # type: ignore[arg-type]
+            dict(FIND_TOPICS.rows(unit, environment=unit.environment, keys=sorted(keys)))
         )
         if found.ids:
             most = unit.chunk * PRELOADED

@@ -15,9 +15,9 @@ from notifykit.flow.advance import World, advance
 from notifykit.flow.runs import Changes, Origin, Runs
 from notifykit.flow.trail import Mark, Trail
 from notifykit.model.codes import JobKind, RunStatus
+from notifykit.model.tables import job
 from notifykit.resources import run_facts
 from notifykit.resources.run_facts import RunFacts
-from notifykit.resources.tables import job
 from notifykit.store.claiming import due_advances
 from notifykit.store.endings import drop_unlisted
 from notifykit.store.statement import Statement, within

@@ -201,7 +201,7 @@ class _Rehearsal:
         decision = decide(
             channel, workflow=workflow.key, critical=workflow.critical, defaults=workflow.preferences, choices=choices
         )
-        return decision.rule
+        return str(decision.rule)
 
     @staticmethod
     def _reads_unknown(workflow: Workflow[Any, ...], step_id: str, records: Mapping[str, Record]) -> bool:

@@ -8,25 +8,27 @@ from dataclasses import dataclass, field
 from sqlalchemy import bindparam, select
 
 from notifykit.flow.runs import Runs
-from notifykit.model import Preference, SubscriberChannel
 from notifykit.model.codes import ChannelCode
 from notifykit.model.preference import EVERYTHING, of_workflow
-from notifykit.render.compiled import compiled
+from notifykit.model.tables import preference, subscriber_channel
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 
 CHOICES = Statement(
-    select(Preference.subject, Preference.target, Preference.channel, Preference.enabled).where(
-        Preference.environment == bindparam("environment"),
-        within(Preference.subject, "ids"),
-        within(Preference.target, "targets"),
+    select(preference.c.subject, preference.c.target, preference.c.channel, preference.c.enabled).where(
+        preference.c.environment == bindparam("environment"),
+        within(preference.c.subject, "ids"),
+        within(preference.c.target, "targets"),
     )
 )
 CHANNELS = Statement(
-    select(SubscriberChannel.subscriber, SubscriberChannel.token_hash, SubscriberChannel.credentials).where(
-        within(SubscriberChannel.subscriber, "ids")
+    select(subscriber_channel.c.subscriber, subscriber_channel.c.token_hash, subscriber_channel.c.credentials).where(
+        within(subscriber_channel.c.subscriber, "ids")
     )
 )
+
+DEVICES = frozenset({"push", "chat"})
+"""Channels whose addresses are rows of their own."""
 
 Choices = dict[str, bool]
 """A subscriber's choices for one channel, by target."""
@@ -62,7 +64,7 @@ def load(unit: Unit, groups: Sequence[Runs]) -> Facts:
             unit, environment=unit.environment, ids=sorted(ids), targets=sorted(targets | {EVERYTHING})
         ):
             facts.choices.setdefault(channel, {}).setdefault(subject, {})[target] = bool(enabled)
-    if ids and any(compiled(runs.version.workflow).reaches_devices for runs in groups):
+    if ids and any(step.channel in DEVICES for runs in groups for step in runs.version.workflow.steps):
         for subscriber, token, credentials in CHANNELS.rows(unit, ids=sorted(ids)):
             if token:
                 facts.push.add(subscriber)

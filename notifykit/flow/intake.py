@@ -16,18 +16,18 @@ from notifykit.errors import InputError, NotFoundError, NotifyKitError, PayloadE
 from notifykit.flow import recipients
 from notifykit.flow.recipients import Audience
 from notifykit.flow.wire import Asked, form_problem, text_problem
+from notifykit.model.tables import tenant
 from notifykit.model.values import Json
+from notifykit.render.compiled import compiled
 from notifykit.resources import versions
 from notifykit.resources.subscriber_fields import GivenSubscriber
-from notifykit.resources.tables import tenant
 from notifykit.results import Problem, Status
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow import overrides
+from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import encode, plain
 from notifykit.workflow.registry import StoredVersion
-from notifykit.workflow.span import moment
-from notifykit.workflow.steps import Delay
 
 FIND_TENANTS = Statement(
     select(tenant.c.identifier, tenant.c.id, tenant.c.name, tenant.c.data).where(
@@ -226,7 +226,7 @@ def _payload(unit: Unit, requests: Sequence[Request]) -> None:
         groups.setdefault(request.pinned.version_id, []).append(request)
     for group in groups.values():
         workflow = group[0].pinned.workflow
-        waits_for = [step.until for step in workflow.steps if isinstance(step, Delay) and step.active and step.until]
+        dates = [step.until for step in compiled(workflow).steps if step.step.active and step.until]
         for request, found in zip(group, workflow.plain_texts([each.asked.payload for each in group]), strict=True):
             if isinstance(found, PayloadError):
                 for name, message in _bad_fields(found):
@@ -234,26 +234,21 @@ def _payload(unit: Unit, requests: Sequence[Request]) -> None:
                 request.error = found
             else:
                 request.payload, request.payload_text = found
-                for until in waits_for:
-                    _date(request, until)
+                for date in dates:
+                    _date(request, date)
 
 
 def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
     return list(error.problems) or [(error.field, str(error))]
 
 
-def _date(request: Request, until: str) -> None:
+def _date(request: Request, date: Path) -> None:
     """A date that a delay waits for is there when the event comes in (D10)."""
-    root, *path = until.split(".")
-    if root != "payload":
-        return
-    found: Any = request.payload
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    try:
-        moment(found, until)
-    except InputError as error:
-        request.refuse("error", Problem(until, str(error).removeprefix(f"{until}: ")), PayloadError)
+    if date.root == "payload":
+        try:
+            date.moment({"payload": request.payload})
+        except InputError as error:
+            request.refuse("error", Problem(str(date), str(error).removeprefix(f"{date}: ")), PayloadError)
 
 
 def _overrides(unit: Unit, requests: Sequence[Request]) -> None:

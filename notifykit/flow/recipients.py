@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from sqlalchemy import SelectBase
+from sqlalchemy import Executable, SelectBase
 
 from notifykit.errors import InputError
 from notifykit.flow.wire import text_problem
@@ -233,12 +233,10 @@ def _with_facts(request: Request, audience: Audience, one: _Facts, found: GivenS
             Problem(one.path, "a recipient without an id needs an address: email, phone or channels")
         )
         return
-    payload = None
-    if one.payload is not None:
-        payload = own_payload(request.pinned.workflow, request.payload, one.payload)
-        if isinstance(payload, str):
-            audience.problems.append(Problem(f"{one.path}.payload", payload, who))
-            return
+    payload = None if one.payload is None else own_payload(request.pinned.workflow, request.payload, one.payload)
+    if isinstance(payload, str):
+        audience.problems.append(Problem(f"{one.path}.payload", payload, who))
+        return
     direct = Direct(found.subscriber_id, found, payload)
     if one.address_only:
         audience.addresses.append(direct)
@@ -259,7 +257,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
 def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase, path: str) -> None:
     """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
     audience.selected = True
-    result = unit.connection.execute(query)
+    result = unit.connection.execute(cast("Executable", query))
     names = list(result.keys())[1:]
     for row in result:
         if row[0] is None:

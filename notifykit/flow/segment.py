@@ -16,8 +16,8 @@ from notifykit.flow.intake import Request
 from notifykit.flow.runs import Origin, Runs
 from notifykit.flow.trail import Trail
 from notifykit.model import Event
+from notifykit.model.tables import event
 from notifykit.resources.subscriber_fields import view
-from notifykit.resources.tables import event
 from notifykit.results import STATUSES, Problem
 from notifykit.signals import TriggerProcessed
 from notifykit.store.endings import drop_unlisted

@@ -48,7 +48,7 @@ class Asked:
         payload: A mapping, a model's or dataclass's instance, or None.
     """
 
-    workflow: str
+    workflow: Any
     code: Workflow[Any, ...] | None
     to: Any
     payload: Any

@@ -8,12 +8,21 @@ from typing import Any
 from sqlalchemy import Index, SmallInteger, text
 from sqlmodel import Field
 
-from notifykit.model.base import ID, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, MARIADB, TEXT, Base, JsonText, Moment
 from notifykit.model.codes import ChannelCode
 
-STEP_BITS = 6
 IN_FEED = text(f"channel = {ChannelCode.IN_APP.value}")
 UNREAD = text(f"channel = {ChannelCode.IN_APP.value} AND read_at IS NULL AND archived_at IS NULL")
+
+
+def partial_indexes(ddl: Any, target: Any, bind: Any, tables: Any = None, state: Any = None, **kw: Any) -> bool:
+    """Whether the database has indexes on a part of a table."""
+    return kw["dialect"].name not in MARIADB
+
+
+def whole_indexes(ddl: Any, target: Any, bind: Any, tables: Any = None, state: Any = None, **kw: Any) -> bool:
+    """Whether the database has indexes on whole tables only."""
+    return kw["dialect"].name in MARIADB
 
 
 class Message(Base, table=True):
@@ -25,16 +34,18 @@ class Message(Base, table=True):
     __tablename__ = "notifykit_message"
     __table_args__ = (
         Index(
-            "ix_notifykit_message_feed", "subscriber", "feed_at", sqlite_where=IN_FEED, postgresql_where=IN_FEED
-        ).ddl_if(callable_=lambda ddl, target, bind, dialect, **kw: dialect.name not in {"mysql", "mariadb"}),
+            "ix_notifykit_message_feed",
+            "subscriber",
+            "feed_at",
+            sqlite_where=IN_FEED,
+            postgresql_where=IN_FEED,
+        ).ddl_if(callable_=partial_indexes),
         Index("ix_notifykit_message_unread", "subscriber", sqlite_where=UNREAD, postgresql_where=UNREAD).ddl_if(
-            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name not in {"mysql", "mariadb"}
+            callable_=partial_indexes
         ),
-        Index("ix_notifykit_message_feed_whole", "subscriber", "channel", "feed_at").ddl_if(
-            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name in {"mysql", "mariadb"}
-        ),
+        Index("ix_notifykit_message_feed_whole", "subscriber", "channel", "feed_at").ddl_if(callable_=whole_indexes),
         Index("ix_notifykit_message_unread_whole", "subscriber", "channel", "archived_at", "read_at").ddl_if(
-            callable_=lambda ddl, target, bind, dialect, **kw: dialect.name in {"mysql", "mariadb"}
+            callable_=whole_indexes
         ),
     )
 

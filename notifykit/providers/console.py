@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from notifykit.providers.integration import Integration
+from notifykit.providers import Integration
 from notifykit.results import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, Receipt, SmsMessage
 
 

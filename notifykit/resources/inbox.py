@@ -19,9 +19,8 @@ from sqlalchemy import (
 )
 
 from notifykit.errors import InputError, NotFoundError, nearest
-from notifykit.ids import number_of, text_of
+from notifykit.ids import STEP_BITS, number_of, text_of
 from notifykit.model.codes import ChannelCode
-from notifykit.model.message import STEP_BITS
 from notifykit.model.values import M, Who
 from notifykit.resources import versions
 from notifykit.resources.messages import in_order, step_id, summaries
@@ -151,7 +150,7 @@ def _fresh(how: str, *more: ColumnElement[bool]) -> Select[Any]:
 
 
 def _counting(*state: ColumnElement[bool], capped: bool) -> Select[Any]:
-    rows = select(literal_column("1")).select_from(message).where(*MINE, *state)
+    rows: Select[Any] = select(literal_column("1")).select_from(message).where(*MINE, *state)
     if not capped:
         return rows.with_only_columns(func.count(), maintain_column_froms=True)
     return select(func.count()).select_from(rows.limit(bindparam("cap", type_=Integer)).subquery())
@@ -295,7 +294,7 @@ class Inbox(Namespace):
         scope = self._scope()
         return _mark(self.unit, how, CHANGE_ALL, FRESH_ALL, scope) if scope else 0
 
-    def _count(self, state: str, cap: int | None) -> int:
+    def _count(self, state: str, cap: Any) -> int:
         if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
             raise InputError(f"cap: a number from 1 on is expected, not {cap!r}", field="cap")
         scope = self._scope()

@@ -11,10 +11,9 @@ from sqlalchemy import Table, and_, bindparam, func, select, update
 
 from notifykit.clock import micros
 from notifykit.errors import InputError, NotFoundError
-from notifykit.ids import number_of, run_and_step, text_of
+from notifykit.ids import STEP_BITS, number_of, run_and_step, text_of
 from notifykit.model import Job
 from notifykit.model.codes import AttemptClass, Channel, ChannelCode, JobKind, MessageStatus
-from notifykit.model.message import STEP_BITS
 from notifykit.model.trace import line
 from notifykit.model.values import Who
 from notifykit.resources import versions
@@ -337,7 +336,7 @@ def _retry(unit: Unit, ids: Sequence[int]) -> int:
 
 def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
     """One job for each message, due now; attempts go on counting."""
-    counted: dict[int, int] = dict(LAST_ATTEMPTS.rows(unit, ids=messages))  # type: ignore[arg-type]
+    counted: dict[int, int] = dict(LAST_ATTEMPTS.rows(unit, ids=messages))
     runs = [number >> STEP_BITS for number in messages]
     taken = {row[0] for row in OTHER_JOBS.rows(unit, runs=runs, now=unit.now)}
     columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")

@@ -137,7 +137,7 @@ def _beyond(order: Sequence[Column[Any]], *, back: bool) -> ColumnElement[bool]:
     return and_(at >= when, or_(at > when, there)) if back else and_(at <= when, or_(at < when, there))
 
 
-def checked_limit(limit: int) -> int:
+def checked_limit(limit: Any) -> int:
     """The limit of a page.
 
     Raises:
@@ -145,7 +145,7 @@ def checked_limit(limit: int) -> int:
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= LIMIT:
         raise InputError(f"limit: a number from 1 to {LIMIT} is expected, not {limit!r}", field="limit")
-    return limit
+    return int(limit)
 
 
 def pages(page: Callable[..., Page[R]], **filters: Any) -> Iterator[R]:

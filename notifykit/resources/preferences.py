@@ -92,9 +92,8 @@ class Preferences(Namespace):
         if workflow is not None:
             definition = _definition(self.unit, workflow)
             if definition.critical:
-                raise ConflictError(
-                    f"workflow {definition.key!r} is critical: its channels are no subscriber's choice; nothing was stored"
-                )
+                message = f"workflow {definition.key!r} is critical: subscribers have no choice, so nothing was stored"
+                raise ConflictError(message)
             target = of_workflow(definition.key)
         subject = _subject(self.unit, subscriber, LOCK)
         _store(self.unit, subject, target, choices)
@@ -112,20 +111,25 @@ class Preferences(Namespace):
         """
         subject = _subject(self.unit, subscriber, FIND)
         used: Collection[Channel] = CHANNELS
-        critical, defaults, targets = False, {}, [EVERYTHING]
+        critical, defaults, targets, key = False, {}, [EVERYTHING], None
         if workflow is not None:
             definition = _definition(self.unit, workflow)
             steps = {step.channel for step in definition.steps if step.active}
             used = [channel for channel in CHANNELS if channel in steps]
             critical, defaults = definition.critical, dict(definition.preferences)
-            targets.append(of_workflow(definition.key))
+            key = definition.key
+            targets.append(of_workflow(key))
         chosen: dict[int, dict[str, bool]] = {}
         rows = CHOICES.rows(self.unit, environment=self.unit.environment, subject=subject, targets=targets)
         for target, code, enabled in rows:
             chosen.setdefault(code, {})[target] = enabled
         return {
             channel: decide(
-                channel, critical=critical, defaults=defaults, choices=chosen.get(ChannelCode.of(channel), {})
+                channel,
+                workflow=key,
+                critical=critical,
+                defaults=defaults,
+                choices=chosen.get(ChannelCode.of(channel), {}),
             ).allow
             for channel in used
         }

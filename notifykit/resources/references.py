@@ -146,7 +146,7 @@ def status_codes(words: str | Sequence[str], known: type[IntEnum], field: str = 
     return sorted({names[word] for word in several(words)})
 
 
-def aware(moment: datetime, field: str) -> datetime:
+def aware(moment: Any, field: str) -> datetime:
     """A time from outside.
 
     Raises:

@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from notifykit.ids import at_step, text_of
 from notifykit.model.codes import MessageStatus
+from notifykit.model.tables import event, message, run, subscriber, tenant
 from notifykit.model.values import Json
 from notifykit.resources import versions
 from notifykit.resources.subscriber_fields import view
 from notifykit.resources.subscriber_rows import COLUMNS
-from notifykit.resources.tables import event, message, run, subscriber, tenant
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import StoredVersion

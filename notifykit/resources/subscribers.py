@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -116,11 +116,9 @@ class Subscribers(Namespace):
             notify.subscribers.bulk_upsert([{"subscriberId": "ada", "email": "ada@example.com"}])
             ```
         """
-        if isinstance(subscribers, (str, bytes)) or not isinstance(subscribers, Iterable):
-            raise InputError("subscribers: mappings in a list or another iterable are expected", field="subscribers")
         created = updated = 0
         failed: dict[int, Problem] = {}
-        rest, start = iter(subscribers), 0
+        rest, start = _iterated(subscribers), 0
         while chunk := list(islice(rest, CHUNK)):
             found = parse_many(chunk)
             failed |= {start + at: bad[0] for at, bad in enumerate(found) if isinstance(bad, list)}
@@ -186,6 +184,12 @@ class Subscribers(Namespace):
         end_runs(self.unit, reason="subscriber deleted", subscriber=number)
         for statement in FORGET:
             statement.run(self.unit, row=number)
+
+
+def _iterated(subscribers: Any) -> Iterator[Any]:
+    if isinstance(subscribers, (str, bytes, Mapping)) or not isinstance(subscribers, Iterable):
+        raise InputError("subscribers: mappings in a list or another iterable are expected", field="subscribers")
+    return iter(subscribers)
 
 
 def _save(unit: Unit, given: Sequence[GivenSubscriber]) -> dict[str, State]:

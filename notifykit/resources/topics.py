@@ -101,7 +101,7 @@ class Topics(Namespace):
         failed: list[str] = []
         row: int | None = None
         for keys in _chunks(subscribers):
-            known = dict(KNOWN.rows(self.unit, environment=self.unit.environment, keys=keys))  # type: ignore[arg-type]
+            known = dict(KNOWN.rows(self.unit, environment=self.unit.environment, keys=keys))
             added += [each for each in keys if each in known]
             failed += [each for each in keys if each not in known]
             if known:
@@ -214,5 +214,5 @@ def _load(unit: Unit, ids: Sequence[int]) -> list[TopicDetails]:
 
 
 def _names(unit: Unit, ids: Sequence[int]) -> list[str]:
-    names: dict[int, Any] = dict(NAMES.rows(unit, ids=ids))  # type: ignore[arg-type]
+    names: dict[int, Any] = dict(NAMES.rows(unit, ids=ids))
     return [names[number] for number in ids if number in names and not names[number].startswith(UNLISTED)]

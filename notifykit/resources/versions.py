@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select, update
 
 from notifykit.model import Workflow as WorkflowRow
 from notifykit.model import WorkflowVersion
+from notifykit.model.tables import workflow, workflow_version
 from notifykit.store.rows import insert_new
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
@@ -18,25 +19,29 @@ from notifykit.workflow.registry import StoredVersion
 from notifykit.workflow.stored import dump, load, payload_schema
 
 FIND_WORKFLOWS = Statement(
-    select(WorkflowRow.key, WorkflowRow.id, WorkflowRow.current_version).where(
-        WorkflowRow.environment == bindparam("environment"), within(WorkflowRow.key, "keys")
+    select(workflow.c.key, workflow.c.id, workflow.c.current_version).where(
+        workflow.c.environment == bindparam("environment"), within(workflow.c.key, "keys")
     )
 )
 FIND_VERSIONS = Statement(
-    select(WorkflowVersion.workflow, WorkflowVersion.hash, WorkflowVersion.id).where(
-        within(WorkflowVersion.workflow, "workflows"), within(WorkflowVersion.hash, "hashes")
+    select(workflow_version.c.workflow, workflow_version.c.hash, workflow_version.c.id).where(
+        within(workflow_version.c.workflow, "workflows"), within(workflow_version.c.hash, "hashes")
     )
 )
 LOAD_VERSIONS = Statement(
     select(
-        WorkflowVersion.id, WorkflowVersion.workflow, WorkflowVersion.hash, WorkflowVersion.definition, WorkflowRow.key
+        workflow_version.c.id,
+        workflow_version.c.workflow,
+        workflow_version.c.hash,
+        workflow_version.c.definition,
+        workflow.c.key,
     )
-    .join_from(WorkflowVersion, WorkflowRow, WorkflowRow.id == WorkflowVersion.workflow)
-    .where(within(WorkflowVersion.id, "ids"))
+    .join_from(workflow_version, workflow, workflow.c.id == workflow_version.c.workflow)
+    .where(within(workflow_version.c.id, "ids"))
 )
 MAKE_CURRENT = Statement(
-    update(WorkflowRow)
-    .where(WorkflowRow.id == bindparam("row"))
+    update(workflow)
+    .where(workflow.c.id == bindparam("row"))
     .values(
         current_version=bindparam("version"),
         name=bindparam("name"),
@@ -104,10 +109,10 @@ def keys_of(unit: Unit, workflows: Collection[int]) -> dict[int, str]:
     """The keys of workflows by their ids."""
     if not workflows:
         return {}
-    return dict(KEYS.rows(unit, ids=sorted(set(workflows))))  # type: ignore[arg-type]
+    return dict(KEYS.rows(unit, ids=sorted(set(workflows))))
 
 
-KEYS = Statement(select(WorkflowRow.id, WorkflowRow.key).where(within(WorkflowRow.id, "ids")))
+KEYS = Statement(select(workflow.c.id, workflow.c.key).where(within(workflow.c.id, "ids")))
 
 
 def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, StoredVersion]:

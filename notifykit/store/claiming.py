@@ -145,8 +145,8 @@ def claim(
     values = {"now": unit.now, "needs": ["", *needs], "kinds": [kind.value for kind in kinds], "limit": limit}
     found = _of(CLAIMABLE, event).rows(unit, **values, **({} if event is None else {"event": event}))
     jobs = [
-        ClaimedJob(*row[:7], attempt=row[7] + 1, rescues=row[8] + (row[9] is not None), previous_lease=row[9])
-        for row in found
+        ClaimedJob(*each, attempt + 1, rescues + (lease is not None), lease)  # type: ignore[call-arg]
+        for *each, attempt, rescues, lease in found
     ]
     CLAIM.many(
         unit,

@@ -80,7 +80,7 @@ class Database:
         """
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise ConfigurationError(
-                f"bind= takes a sync Engine here, not {type(engine).__name__}: an AsyncEngine belongs to nk.AsyncEngine."
+                f"bind= takes a sync Engine here, not {type(engine).__name__}: an async one belongs to nk.AsyncEngine."
             )
         return cls(engine, own=False, migrate=migrate)
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from functools import cache
 
 from sqlalchemy import bindparam, delete, exists, func, select, update
-from sqlmodel import col
 
 from notifykit.clock import micros
 from notifykit.ids import at_step, text_of
-from notifykit.model import Event, Job, Message, Run, Subscriber, SubscriberChannel, Workflow
+from notifykit.model import Job
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.subscriber import UNLISTED
+from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
 from notifykit.model.trace import line
 from notifykit.results import CancelReport
 from notifykit.signals import RunFinished
@@ -21,10 +21,10 @@ from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 
 SCOPES = {
-    "run": col(Run.id) == bindparam("run"),
-    "event": col(Run.event) == bindparam("event"),
-    "subscriber": col(Run.subscriber) == bindparam("subscriber"),
-    "workflow": col(Run.event).in_(select(Event.id).where(col(Event.workflow) == bindparam("workflow"))),
+    "run": run.c.id == bindparam("run"),
+    "event": run.c.event == bindparam("event"),
+    "subscriber": run.c.subscriber == bindparam("subscriber"),
+    "workflow": run.c.event.in_(select(event.c.id).where(event.c.workflow == bindparam("workflow"))),
 }
 
 
@@ -32,10 +32,10 @@ SCOPES = {
 def open_jobs(*scopes: str) -> Statement:
     """The jobs of the runs that lie in all of these scopes."""
     return Statement(
-        select(Job.run, Job.message, Job.owner, Run.status)
-        .join_from(Job, Run, col(Run.id) == Job.run)
+        select(job.c.run, job.c.message, job.c.owner, run.c.status)
+        .join_from(job, run, run.c.id == job.c.run)
         .where(*(SCOPES[scope] for scope in scopes))
-        .with_for_update(of=Job)
+        .with_for_update(of=job)
     )
 
 
@@ -44,50 +44,52 @@ def sent_messages(*scopes: str) -> Statement:
     """How many messages of such runs were sent."""
     return Statement(
         select(func.count())
-        .select_from(Run)
-        .join(Message, (col(Message.id) >= col(Run.id) * 64) & (col(Message.id) < col(Run.id) * 64 + 64))
-        .where(*(SCOPES[scope] for scope in scopes), col(Message.status) == MessageStatus.SENT.value)
+        .select_from(run)
+        .join(message, (message.c.id >= run.c.id * 64) & (message.c.id < run.c.id * 64 + 64))
+        .where(*(SCOPES[scope] for scope in scopes), message.c.status == MessageStatus.SENT.value)
     )
 
 
-DROP_JOBS = Statement(delete(Job).where(within(Job.run, "runs"), Job.owner == ""))
+DROP_JOBS = Statement(delete(job).where(within(job.c.run, "runs"), job.c.owner == ""))
 CANCEL_MESSAGES = Statement(
-    update(Message)
-    .where(within(Message.id, "ids"), Message.status == MessageStatus.QUEUED.value)
+    update(message)
+    .where(within(message.c.id, "ids"), message.c.status == MessageStatus.QUEUED.value)
     .values(status=MessageStatus.CANCELLED.value, reason=bindparam("why"))
 )
 CANCEL_RUNS = Statement(
-    update(Run)
-    .where(within(Run.id, "ids"), Run.status == RunStatus.WAITING.value)
+    update(run)
+    .where(within(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value)
     .values(
         status=RunStatus.CANCELLED.value,
         reason=bindparam("why"),
         finished_at=bindparam("now"),
-        trace=col(Run.trace).concat(bindparam("line")),
+        trace=run.c.trace.concat(bindparam("line")),
     )
 )
-ADD_LINE = Statement(update(Run).where(within(Run.id, "ids")).values(trace=col(Run.trace).concat(bindparam("line"))))
+ADD_LINE = Statement(update(run).where(within(run.c.id, "ids")).values(trace=run.c.trace.concat(bindparam("line"))))
 NAMES = Statement(
-    select(Event.id, Event.transaction_id, Subscriber.subscriber_id, Workflow.key)
-    .select_from(Run)
-    .join(Event, Event.id == Run.event)
-    .join(Workflow, Workflow.id == Event.workflow)
-    .join(Subscriber, Subscriber.id == Run.subscriber)
-    .where(within(Run.id, "ids"))
+    select(event.c.id, event.c.transaction_id, subscriber.c.subscriber_id, workflow.c.key)
+    .select_from(run)
+    .join(event, event.c.id == run.c.event)
+    .join(workflow, workflow.c.id == event.c.workflow)
+    .join(subscriber, subscriber.c.id == run.c.subscriber)
+    .where(within(run.c.id, "ids"))
 )
-WAITING_AT = Statement(select(Run.id, Run.step).where(within(Run.id, "ids"), Run.status == RunStatus.WAITING.value))
+WAITING_AT = Statement(
+    select(run.c.id, run.c.step).where(within(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value)
+)
 OVER_AND_UNLISTED = Statement(
-    select(Subscriber.id)
-    .join_from(Run, Subscriber, Subscriber.id == Run.subscriber)
+    select(subscriber.c.id)
+    .join_from(run, subscriber, subscriber.c.id == run.c.subscriber)
     .where(
-        within(Run.id, "ids"),
-        col(Subscriber.subscriber_id).like(UNLISTED + "%"),
-        Run.status != RunStatus.WAITING.value,
-        ~exists(select(Job.id).where(Job.run == Run.id)),
+        within(run.c.id, "ids"),
+        subscriber.c.subscriber_id.like(UNLISTED + "%"),
+        run.c.status != RunStatus.WAITING.value,
+        ~exists(select(job.c.id).where(job.c.run == run.c.id)),
     )
 )
-DROP_SUBSCRIBERS = Statement(delete(Subscriber).where(within(Subscriber.id, "ids")))
-DROP_CHANNELS = Statement(delete(SubscriberChannel).where(within(SubscriberChannel.subscriber, "ids")))
+DROP_SUBSCRIBERS = Statement(delete(subscriber).where(within(subscriber.c.id, "ids")))
+DROP_CHANNELS = Statement(delete(subscriber_channel).where(within(subscriber_channel.c.subscriber, "ids")))
 
 
 def end_runs(
@@ -174,8 +176,8 @@ def drop_unlisted(unit: Unit, runs: Sequence[int]) -> None:
 def _tell(unit: Unit, runs: Sequence[int], reason: str) -> None:
     if not unit.listens("run_finished"):
         return
-    for event, given, subscriber_id, workflow in NAMES.rows(unit, ids=runs):
-        unit.emit(RunFinished(given or text_of("txn", event), shown(subscriber_id), workflow, "cancelled", reason))
+    for number, given, subscriber_id, key in NAMES.rows(unit, ids=runs):
+        unit.emit(RunFinished(given or text_of("txn", number), shown(subscriber_id), key, "cancelled", reason))
 
 
 def shown(subscriber_id: str | None) -> str:

@@ -15,7 +15,8 @@ from notifykit.testing.outbox import How, Outbox
 from notifykit.testing.travel import destination, journey
 
 if TYPE_CHECKING:
-    from notifykit.engine import AsyncEngine, Engine
+    from notifykit.doors.aio import AsyncEngine
+    from notifykit.engine import Engine
 
 
 class _Held:

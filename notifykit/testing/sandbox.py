@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, overload
 
+from notifykit.doors.aio import AsyncEngine
 from notifykit.doors.runtime import Runtime
-from notifykit.engine import AsyncEngine, Engine
+from notifykit.engine import Engine
 from notifykit.errors import InputError
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database

@@ -81,14 +81,23 @@ class Both:
     Attributes:
         engine: The `Engine` or `AsyncEngine` itself.
         url: Of the database; None for a private memory.
+        place: The name of the kind of database.
         clock: The clock that the engine asks; it stands still.
         outside: What the delivery hooks of this engine got, and how they should fail.
     """
 
     def __init__(
-        self, door: Door, url: str | None, *, clock: FakeClock | None = None, hooks: bool = True, **options: Any
+        self,
+        door: Door,
+        url: str | None,
+        *,
+        clock: FakeClock | None = None,
+        hooks: bool = True,
+        place: str = "memory",
+        **options: Any,
     ) -> None:
         self.door = door
+        self.place = place
         self.url = url
         self.clock = clock or FakeClock()
         self.start = self.clock.now()

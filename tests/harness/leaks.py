@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, literal_column, or_, select
 from sqlalchemy.pool import Pool
 
 from notifykit.model import metadata
@@ -29,9 +29,11 @@ _undelivered = exists().where(
 ORPHANS: dict[str, Any] = {
     "runs without an event": select(run.c.id).where(~exists().where(event.c.id == run.c.event)),
     "jobs without a run": select(job.c.id).where(~exists().where(run.c.id == job.c.run)),
-    "messages without a run": select(message.c.id).where(~exists().where(run.c.id == message.c.id.op(">>")(STEP_BITS))),
+    "messages without a run": select(message.c.id).where(
+        ~exists().where(run.c.id == message.c.id.op(">>")(literal_column(str(STEP_BITS))))
+    ),
     "content without an event": select(content.c.id).where(
-        ~exists().where(event.c.id == content.c.id.op(">>")(STEP_BITS))
+        ~exists().where(event.c.id == content.c.id.op(">>")(literal_column(str(STEP_BITS))))
     ),
     "messages without their content": select(message.c.id).where(
         message.c.content != 0, ~exists().where(content.c.id == message.c.content)

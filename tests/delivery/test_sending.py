@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from notifykit.clock import monotonic
+from notifykit.delivery.outcomes import Abandoned, Outcome
+from notifykit.delivery.sending import Call, Prepared, Sender, Senders, make, make_awaited
+from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
+from notifykit.providers import Console
+from notifykit.results import Receipt
+from notifykit.testing import FakeClock
+
+CLOCK = FakeClock()
+LATER = CLOCK.now() + timedelta(seconds=60)
+
+
+def call(function: Callable[[Any], Any], **options: Any) -> Call:
+    given = {"prepare": lambda: Prepared("message", {"body": "kept"}), "clock": CLOCK, "lease_until": LATER}
+    return Call(Sender("hook", function), **{**given, **options})
+
+
+def both(made: Call) -> Outcome:
+    """The outcome on either door, which must be the same."""
+    blocking, awaited = make(made), asyncio.run(make_awaited(made, asyncio.to_thread))
+    assert blocking == awaited
+    return blocking
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def function(message: Any) -> None:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("answer", "receipt"),
+    [
+        (None, Receipt()),
+        ("id-1", Receipt("id-1")),
+        (Receipt("id-2"), Receipt("id-2")),
+        (7, Receipt()),
+        ("a\0b", Receipt("ab")),
+    ],
+)
+def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) -> None:
+    outcome = both(call(lambda message: answer))
+    assert (outcome.ending, outcome.receipt, outcome.content) == ("sent", receipt, {"body": "kept"})
+
+
+@pytest.mark.parametrize(
+    ("error", "ending", "words", "floor"),
+    [
+        (PermanentDeliveryError("no such box"), "permanent", "no such box", None),
+        (TransientDeliveryError("busy", retry_after=5), "transient", "busy", 5),
+        (TransientDeliveryError(), "transient", "TransientDeliveryError", None),
+        (RuntimeError("odd"), "transient", "RuntimeError: odd", None),
+        (KeyError(), "transient", "KeyError", None),
+        (Abandoned(), "abandoned", "", None),
+    ],
+)
+def test_only_what_says_so_is_permanent(error: Exception, ending: str, words: str, floor: float | None) -> None:
+    outcome = both(call(raising(error)))
+    assert (outcome.ending, outcome.error, outcome.retry_after) == (ending, words, floor)
+    assert outcome.content == {"body": "kept"}
+
+
+def test_what_is_kept_of_an_error_can_be_stored() -> None:
+    outcome = both(call(raising(RuntimeError("\0" + "\ud800" + "x" * 10_000))))
+    assert "\0" not in outcome.error
+    assert len(outcome.error.encode()) < 5000
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_what_stops_the_process_is_no_outcome(stop: type[BaseException]) -> None:
+    with pytest.raises(stop):
+        make(call(raising(stop())))
+
+
+def test_a_call_is_not_made_once_its_lease_is_over() -> None:
+    made: list[Any] = []
+    assert both(call(made.append, lease_until=CLOCK.now())).ending == "unsent"
+    assert both(call(made.append, deadline=monotonic() - 1)).ending == "unsent"
+    assert made == []
+    assert both(call(made.append, deadline=monotonic() + 60)).ending == "sent"
+
+
+def test_what_cannot_be_rendered_is_not_sent() -> None:
+    def prepare() -> Prepared:
+        raise ValueError("'payload.x' is undefined")
+
+    made: list[Any] = []
+    outcome = both(call(made.append, prepare=prepare))
+    assert (outcome.ending, made) == ("unrendered", [])
+    assert "payload.x" in outcome.error
+
+
+def test_an_async_hook_on_the_sync_door() -> None:
+    async def hook(message: Any) -> None: ...
+
+    outcome = make(call(hook))
+    assert outcome.ending == "permanent"
+    assert "AsyncEngine" in outcome.error
+    assert asyncio.run(make_awaited(call(hook), asyncio.to_thread)).ending == "sent"
+
+
+def test_a_sync_hook_leaves_the_loop_free() -> None:
+    threads: list[int] = []
+    asyncio.run(make_awaited(call(lambda message: threads.append(threading.get_ident())), asyncio.to_thread))
+    assert threads != [threading.get_ident()]
+
+
+async def test_a_cancelled_task_leaves_the_job_to_its_lease() -> None:
+    async def hook(message: Any) -> None:
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(make_awaited(call(hook), asyncio.to_thread))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_a_hook_awaited_may_be_cancelled() -> None:
+    async def hook(message: Any) -> None:
+        raise asyncio.CancelledError
+
+    assert (await make_awaited(call(hook), asyncio.to_thread)).ending == "transient"
+
+
+def test_who_serves_a_channel() -> None:
+    def hook(message: Any) -> None: ...
+    def outbox(message: Any) -> None: ...
+
+    console = Console()
+    assert Senders({}).of("email") is None
+    assert Senders({}, [console]).of("email") == Sender("console", console.send)
+    assert Senders({"email": hook}, [console]).of("email") == Sender("hook", hook)
+    assert Senders({"email": hook}, [console]).of("sms") == Sender("console", console.send)
+    assert Senders({"email": hook}, [console], outbox).of("email") == Sender("outbox", outbox, quick=True)
