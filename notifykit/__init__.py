@@ -23,7 +23,20 @@ from notifykit.errors import (
     UnitError,
 )
 from notifykit.model.codes import Channel
-from notifykit.model.values import UNSET, Everyone, HasSubscriberId, Json, Recipient, Span, Topic, TriggerOptions, Unset
+from notifykit.model.values import (
+    UNSET,
+    Actor,
+    Everyone,
+    HasSubscriberId,
+    Json,
+    Recipient,
+    Recipients,
+    Span,
+    TenantRef,
+    Topic,
+    TriggerOptions,
+    Unset,
+)
 from notifykit.results import (
     Attempt,
     BulkResult,
@@ -33,6 +46,7 @@ from notifykit.results import (
     DrainReport,
     EmailMessage,
     Execution,
+    ExecutionKind,
     InboxMessage,
     Message,
     MessageDetails,
@@ -53,6 +67,8 @@ from notifykit.results import (
     TriggerResult,
 )
 from notifykit.signals import (
+    AsyncOn,
+    AsyncSignal,
     BulkFinished,
     HookFailed,
     MessageCreated,
@@ -62,18 +78,23 @@ from notifykit.signals import (
     MessageSeen,
     MessageSent,
     MessageSkipped,
+    On,
     RunFinished,
+    Signal,
     TriggerProcessed,
     WorkScheduled,
 )
 from notifykit.workflow.context import Context
-from notifykit.workflow.definition import Notice, Trigger, Workflow
-from notifykit.workflow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms, Step
+from notifykit.workflow.definition import Notice, Trigger, Workflow, WorkflowOptions
+from notifykit.workflow.steps import Chat, Condition, Custom, Delay, Email, InApp, Push, Sms, Step
 
 __all__ = [
     "UNSET",
+    "Actor",
     "AsyncDoor",
     "AsyncEngine",
+    "AsyncOn",
+    "AsyncSignal",
     "Attempt",
     "BulkFinished",
     "BulkResult",
@@ -83,6 +104,7 @@ __all__ = [
     "Chat",
     "ChatMessage",
     "Clock",
+    "Condition",
     "ConfigurationError",
     "ConflictError",
     "Context",
@@ -97,6 +119,7 @@ __all__ = [
     "Engine",
     "Everyone",
     "Execution",
+    "ExecutionKind",
     "HasSubscriberId",
     "HookFailed",
     "InApp",
@@ -115,6 +138,7 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "NotifyKitError",
+    "On",
     "OutgoingMessage",
     "Page",
     "PayloadError",
@@ -126,9 +150,11 @@ __all__ = [
     "PushMessage",
     "Receipt",
     "Recipient",
+    "Recipients",
     "Run",
     "RunFinished",
     "SchemaError",
+    "Signal",
     "SkipReason",
     "Sms",
     "SmsMessage",
@@ -138,6 +164,7 @@ __all__ = [
     "StorageError",
     "Subscriber",
     "SubscriberChannel",
+    "TenantRef",
     "Topic",
     "TopicDetails",
     "TransientDeliveryError",
@@ -150,4 +177,5 @@ __all__ = [
     "Unset",
     "WorkScheduled",
     "Workflow",
+    "WorkflowOptions",
 ]

@@ -22,6 +22,7 @@ VARIANTS = [pytest.param((door, name), id=f"{door}-{name}") for name in database
 MARKERS = (
     "uneven: rows depend on ids or chunks (back-off, blocks), so they are not compared between databases",
     "orphaned: leaves rows behind on purpose",
+    "table: one row of many of a table of values; both doors, but in memory only",
 )
 
 
@@ -62,7 +63,15 @@ def no_leaks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=VARIANTS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a scenario on every door and database, a table of values in memory only."""
+    if "variant" in metafunc.fixturenames:
+        table = metafunc.definition.get_closest_marker("table")
+        chosen = VARIANTS[: len(DOORS)] if table else VARIANTS
+        metafunc.parametrize("variant", chosen, indirect=True)
+
+
+@pytest.fixture
 def variant(request: pytest.FixtureRequest) -> tuple[Door, databases.Name]:
     """One door and one database."""
     chosen: tuple[Door, databases.Name] = request.param

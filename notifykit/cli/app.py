@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ MOST = 2000
 @app.callback()
 def notifykit() -> None:
     """Notification infrastructure as a library."""
+    logging.getLogger("notifykit").addHandler(logging.NullHandler())
 
 
 @app.command()
@@ -62,16 +64,16 @@ def _history(repository: Path | None, limit: int, console: Console) -> History:
     if repository is not None:
         return _read(repository, limit)
     try:
-        here = _read(Path(), limit)
+        here = _read(Path.cwd(), limit)
     except git.NoRepositoryError as error:
-        console.print(Text(f"{error} The demo tells the sample history in the package instead."))
+        console.print(Text(f"{error} The sample history in the package is told instead."))
         return History.sample()
     if len(here.people) > 1:
         return here
     here.close()
     console.print(
-        "The repository you stand in has one author, and nobody is told of their own commits:"
-        " the demo tells the sample history in the package instead."
+        "The repository you stand in has one author, and nobody is told of their own commits."
+        " The sample history in the package is told instead."
     )
     return History.sample()
 

@@ -33,7 +33,11 @@ class Addresses:
 
     def reach(self, channel: Channel) -> bool:
         """Whether there is an address for a channel."""
-        return bool({"email": self.email, "sms": self.phone, "push": self.tokens, "chat": self.webhook_url}[channel])
+        return bool(getattr(self, FIELDS[channel]))
+
+
+FIELDS: dict[str, str] = {"email": "email", "sms": "phone", "push": "tokens", "chat": "webhook_url"}
+"""Where the address of a channel stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ WEBHOOK = "webhook_url"
 
 def addresses(subscriber: Mapping[str, Any], reached: Devices | None) -> Addresses:
     """Everything known about reaching a subscriber."""
-    there = reached or Devices()
-    tokens = tuple(sorted(there.tokens))
-    return Addresses(subscriber.get("email"), subscriber.get("phone"), tokens, there.webhook_url)
+    email, phone = subscriber.get("email"), subscriber.get("phone")
+    if reached is None:
+        return Addresses(email, phone)
+    return Addresses(email, phone, tuple(sorted(reached.tokens)), reached.webhook_url)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlmodel import col
 
 from notifykit.delivery.addresses import addresses, devices
+from notifykit.delivery.choices import Choices
 from notifykit.delivery.custom import checked, context
 from notifykit.delivery.record import Entry, Tally, record, record_unknown
 from notifykit.delivery.rendering import Renderer
 from notifykit.delivery.rulings import CANCELLED, DROPPED, NO_PROVIDER, Ruling, skipped, without_sender, worn_out
 from notifykit.delivery.sending import Call, Prepared, Sender, Senders
 from notifykit.delivery.task import Stored, Task
-from notifykit.model import DeliveryAttempt, Message, Preference
-from notifykit.model.codes import JobKind, MessageStatus, RunStatus
-from notifykit.model.preference import EVERYTHING, of_workflow
+from notifykit.model import DeliveryAttempt, Message
+from notifykit.model.codes import OUTSIDE, JobKind, MessageStatus, RunStatus
 from notifykit.resources import run_facts
 from notifykit.resources.run_facts import RunFacts
 from notifykit.settings import LEASE
@@ -29,7 +28,6 @@ from notifykit.store import claiming
 from notifykit.store.claiming import ClaimedJob
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
-from notifykit.workflow.preferences import decide
 from notifykit.workflow.steps import Custom
 
 MESSAGES = Statement(
@@ -50,17 +48,7 @@ NUMBERS = Statement(
     .where(within(DeliveryAttempt.message, "ids"))
     .group_by(col(DeliveryAttempt.message))
 )
-CHOICES = Statement(
-    select(col(Preference.subject), col(Preference.channel), col(Preference.target), col(Preference.enabled)).where(
-        within(Preference.environment, "environments"),
-        within(Preference.subject, "ids"),
-        within(Preference.target, "targets"),
-    )
-)
 DELIVERIES = (JobKind.DELIVER, JobKind.CUSTOM)
-
-Choices = Mapping[tuple[int, int], Mapping[str, bool]]
-"""By subscriber and channel: what was chosen, by target."""
 
 
 @dataclass(slots=True)
@@ -117,9 +105,10 @@ def claim(unit: Unit, senders: Senders, *, owner: str, limit: int, event: int | 
 def _sort(
     unit: Unit, senders: Senders, owner: str, tasks: Sequence[Task], batch: Batch, deadline: float | None
 ) -> None:
-    choices, renderer, settled = _choices(unit, tasks), Renderer(), list[Entry]()
+    choices, renderer, settled = Choices(unit, tasks), Renderer(), list[Entry]()
+    serving = {channel: senders.of(channel) for channel in OUTSIDE}
     for task in tasks:
-        sender = _sender(task, senders)
+        sender = serving[task.message.word] if task.message is not None else _function(task)
         ruling = _ruling(task, sender, choices, unit.now)
         if ruling is None:
             assert sender is not None
@@ -132,9 +121,7 @@ def _sort(
     batch.tally = record(unit, owner, settled)
 
 
-def _sender(task: Task, senders: Senders) -> Sender | None:
-    if task.message is not None:
-        return senders.of(task.message.word)
+def _function(task: Task) -> Sender:
     assert isinstance(task.step, Custom)
     return Sender("", task.step.run)
 
@@ -150,21 +137,11 @@ def _ruling(task: Task, sender: Sender | None, choices: Choices, now: datetime) 
         return CANCELLED
     if message.expires_at is not None and message.expires_at <= now:
         return skipped("expired")
-    if not _wanted(task, message, choices):
+    if not choices.allow(task):
         return skipped("preference")
     if not task.is_reachable:
         return skipped("no_address")
     return worn_out(task) or (None if sender else without_sender(task, now))
-
-
-def _wanted(task: Task, message: Stored, choices: Choices) -> bool:
-    return decide(
-        message.word,
-        workflow=task.workflow.key,
-        critical=task.workflow.critical,
-        defaults=task.workflow.preferences,
-        choices=choices.get((task.facts.subscriber_row, message.channel), {}),
-    ).allow
 
 
 def _call(unit: Unit, task: Task, sender: Sender, renderer: Renderer, deadline: float | None) -> Call:
@@ -205,21 +182,3 @@ def _tasks(unit: Unit, jobs: Sequence[ClaimedJob]) -> tuple[list[Task], list[Cla
 
 def _needs_device(job: ClaimedJob, known: Mapping[int, RunFacts], messages: Mapping[int, Stored]) -> bool:
     return job.run in known and job.message in messages and messages[job.message].word in {"push", "chat"}
-
-
-def _choices(unit: Unit, tasks: Sequence[Task]) -> Choices:
-    asked = [(task, task.message) for task in tasks if task.message is not None and not task.workflow.critical]
-    found: dict[tuple[int, int], dict[str, bool]] = {}
-    if asked:
-        for subject, channel, target, enabled in CHOICES.rows(
-            unit,
-            environments=sorted({message.environment for _, message in asked}),
-            ids=_distinct(task.facts.subscriber_row for task, _ in asked),
-            targets=[EVERYTHING, *_distinct(of_workflow(task.workflow.key) for task, _ in asked)],
-        ):
-            found.setdefault((subject, channel), {})[target] = bool(enabled)
-    return found
-
-
-def _distinct(values: Any) -> Collection[Any]:
-    return sorted(set(values))

@@ -84,14 +84,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many messages ended."""
+    """How many messages ended.
+
+    Attributes:
+        resumed: Runs that go on because of it.
+    """
 
     sent: int = 0
     failed: int = 0
+    resumed: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(self.sent + other.sent, self.failed + other.failed)
+        return Tally(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
 
 
 def record(unit: Unit, owner: str, entries: Sequence[Entry]) -> Tally:
@@ -116,12 +121,14 @@ def record(unit: Unit, owner: str, entries: Sequence[Entry]) -> Tally:
     traces.append(unit, [(entry.task.job.run, _line(unit, entry)) for entry in messages if entry.ruling.status])
     go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in mine if entry.task.message is None])
     ended = [entry for entry in messages if entry.ruling.status]
+    awaited = [entry.task.job.message for entry in ended if entry.task.is_awaited]
     if ended:
-        endings.resume(unit, [entry.task.job.message for entry in ended if entry.task.is_awaited])
+        endings.resume(unit, awaited)
         endings.drop_unlisted(unit, sorted({entry.task.job.run for entry in ended if entry.task.is_unlisted}))
         _announce(unit, ended)
     statuses = [entry.ruling.status for entry in ended]
-    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED))
+    called = sum(entry.task.message is None and entry.ruling.status is not None for entry in mine)
+    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), len(awaited) + called)
 
 
 def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:

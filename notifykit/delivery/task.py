@@ -40,7 +40,10 @@ class Stored:
     @property
     def word(self) -> Channel:
         """The channel's name."""
-        return ChannelCode(self.channel).word
+        return WORDS[self.channel]
+
+
+WORDS: dict[int, Channel] = {code.value: code.word for code in ChannelCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,15 @@ class Task:
     def recipients(self) -> tuple[str, ...]:
         """Where an e-mail goes: the subscriber's address, and those that the trigger adds."""
         own = (self.addresses.email,) if self.addresses.email else ()
-        return tuple(dict.fromkeys((*own, *self.overrides.get("to", ()))))
+        added = self.overrides.get("to")
+        return tuple(dict.fromkeys((*own, *added))) if added else own
 
     @property
     def is_reachable(self) -> bool:
         """Whether there is an address for the message's channel."""
         assert self.message is not None
         channel = self.message.word
-        return bool(self.recipients) if channel == "email" else self.addresses.reach(channel)
+        return self.addresses.reach(channel) or (channel == "email" and bool(self.overrides.get("to")))
 
     @property
     def is_awaited(self) -> bool:

@@ -24,11 +24,15 @@ from notifykit.errors import InputError
 from notifykit.flow.due import advance_due
 from notifykit.resources.references import ABSENT, event_row
 from notifykit.results import DrainReport, TriggerResult
-from notifykit.settings import CLAIM
+from notifykit.settings import CLAIM, LEASE
 from notifykit.store.claiming import next_due
 from notifykit.store.unit import Unit
 
 T = TypeVar("T")
+
+QUICK = 0.25
+SLOW = LEASE.total_seconds() / 4
+"""Seconds that the calls of one claim take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +96,30 @@ class _Drain:
         self.senders = Senders(runtime.hooks, runtime.integrations, runtime.outbox)
         self.event = event
         self.deadline = deadline
+        self.limit = CLAIM
         self.advanced = 0
         self.tally = Tally()
         self.put_off: set[int] = set()
         self.waiting: Counter[str] = Counter()
 
     def work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
+        """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
         while True:
             advanced: int = yield Work(lambda unit: advance_due(unit, limit=unit.chunk, event=self.event))
             self.advanced += advanced
+            rest, resumed = None, self.tally.resumed
+            while rest is None and resumed == self.tally.resumed and not self._is_spent():
+                batch, rest = yield Work(self._claim)
+                if batch.calls:
+                    yield from self._send(batch)
             if self._is_spent():
-                break
-            batch, rest = yield Work(self._claim)
-            if batch.calls:
-                yield from self._send(batch)
-            if not advanced and rest is not None:
+                return self._report((yield Work(self._left)))
+            if rest is not None and not advanced and resumed == self.tally.resumed:
                 return self._report(rest)
-            if self._is_spent():
-                break
-        return self._report((yield Work(self._left)))
 
     def _claim(self, unit: Unit) -> tuple[Batch, Rest | None]:
         batch = claim(
-            unit, self.senders, owner=self.runtime.owner, limit=CLAIM, event=self.event, deadline=self.deadline
+            unit, self.senders, owner=self.runtime.owner, limit=self.limit, event=self.event, deadline=self.deadline
         )
         self.tally += batch.tally
         self.waiting += batch.waiting
@@ -124,7 +129,7 @@ class _Drain:
         return batch, self._rest(unit) if stalled else None
 
     def _send(self, batch: Batch) -> Generator[Work[Any] | Send, Any, None]:
-        send = Send([call for _, call in batch.calls])
+        send, started = Send([call for _, call in batch.calls]), monotonic()
         try:
             outcomes = yield send
         except GeneratorExit:
@@ -132,7 +137,15 @@ class _Drain:
         except BaseException:
             yield Work(partial(self._record, batch, send.outcomes))
             raise
+        self._adapt(monotonic() - started)
         yield Work(partial(self._record, batch, outcomes))
+
+    def _adapt(self, seconds: float) -> None:
+        """Claim more at once of what is quick, less of what is slow: a crash leaves the whole batch uncertain."""
+        if seconds < QUICK:
+            self.limit = min(self.limit * 2, self.runtime.chunk)
+        elif seconds > SLOW:
+            self.limit = max(self.limit // 2, 1)
 
     def _record(self, batch: Batch, outcomes: Sequence[Outcome], unit: Unit) -> None:
         entries = [

@@ -73,6 +73,8 @@ class Pending:
     def happened(self, unit: Unit) -> bool:
         """Whether what was done is really there."""
         witnesses = self.effects.witnesses
+        if not witnesses:
+            logger.debug("events of a host's Connection are dropped: nothing tells whether it committed")
         return bool(witnesses) and all(statement.row(unit, **values) is not None for statement, values in witnesses)
 
 
@@ -184,7 +186,8 @@ def _believed(runtime: Runtime[Any], effects: Effects) -> list[object]:
 
 def _taken(effects: Effects) -> Effects:
     taken = merged([effects])
-    effects.events, effects.commits, effects.witnesses, effects.due = [], [], [], None
+    effects.events, effects.commits, effects.due = [], [], None
+    effects.witnesses = effects.witnesses[-1:]  # what a later chunk only reports about is as true as this one
     return taken
 
 

@@ -113,7 +113,7 @@ class OwnStanding(Standing):
     def opened(self, *, write: bool) -> Iterator[Unit]:
         """A transaction of our own; what follows its commit is done before this returns."""
         self.runtime.check_open()
-        self._note_loop()
+        note_loop(self.runtime)
         self.settle()
         with entered(self.runtime), self.runtime.database.transaction(write=write) as connection:
             unit = self.runtime.unit(connection, tenant=self.tenant)
@@ -192,16 +192,6 @@ class OwnStanding(Standing):
         self.runtime.closed = True
         self.runtime.database.close()
 
-    def _note_loop(self) -> None:
-        if self.runtime.noted_loop:
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self.runtime.noted_loop = True
-        logger.warning("the sync door was called on a running event loop, which it blocks: use AsyncEngine there")
-
 
 @dataclass(slots=True)
 class Turn:
@@ -265,6 +255,7 @@ class HostStanding(Standing):
     def _joined(self, work: Callable[[Unit, Callable[[], None]], T]) -> T:
         runtime = self.runtime
         runtime.check_open()
+        note_loop(runtime)
         OwnStanding(runtime).settle()
         with entered(runtime):
             host = hosts.blocking(self._host)
@@ -310,6 +301,18 @@ def started(
         refuse_both(url)
         database = Database.bound(bind, migrate=migrate)
     return Runtime(database, Signals(awaited=False), False, clock or SystemClock(), integrations=tuple(integrations))
+
+
+def note_loop(runtime: Runtime[Database]) -> None:
+    """Log once that the sync door is called on a running event loop; raising would break notebooks."""
+    if runtime.noted_loop:
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    runtime.noted_loop = True
+    logger.warning("the sync door was called on a running event loop, which it blocks: use AsyncEngine there")
 
 
 def refuse_both(url: str | None) -> None:

@@ -95,11 +95,7 @@ class People:
         actors = [request.actor for request in requests if request.actor is not None]
         keys = {one if isinstance(one, str) else one.subscriber_id for one in (*given, *actors)}
         keys |= {one.subscriber_id for request in requests for one in request.audience.addresses}
-        merging = {
-            one.subscriber_id for one in given if isinstance(one, Direct) and one.given and not one.given.is_bare
-        }
-        merging |= {one.subscriber_id for one in actors if isinstance(one, GivenSubscriber) and not one.is_bare}
-        found = load_many(self.unit, keys - self.states.keys(), merging=set() if self.unit.dry else merging)
+        found = load_many(self.unit, keys - self.states.keys())
         fresh = {key: state_of(key, found.get(key)) for key in keys - self.states.keys()}
         new = [state for state in fresh.values() if state.stored is None]
         if self.unit.dry:
@@ -144,9 +140,7 @@ class Topics:
         keys = {one.key for request in requests for one in request.audience.topics}
         if not keys:
             return cls()
-        found = cls(
-            dict(FIND_TOPICS.rows(unit, environment=unit.environment, keys=sorted(keys)))
-        )
+        found = cls(dict(FIND_TOPICS.rows(unit, environment=unit.environment, keys=sorted(keys))))
         if found.ids:
             most = unit.chunk * PRELOADED
             rows = FIRST_MEMBERS.rows(unit, topics=sorted(found.ids.values()), most=most)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import bindparam, select
+
 from notifykit.errors import InputError, NotFoundError
 from notifykit.ids import number_of
 from notifykit.model.values import Who
 from notifykit.resources.references import ABSENT, event_row, subscriber_key, subscriber_row, workflow_key, workflow_row
+from notifykit.resources.tables import run
 from notifykit.results import CancelReport, TriggerResult
 from notifykit.store.endings import end_runs
+from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
 
 REASON = "cancelled"
+FIND_RUN = Statement(
+    select(run.c.id).where(run.c.environment == bindparam("environment"), run.c.id == bindparam("number"))
+)
 
 
 def cancel(
-    unit: Unit, run: str | TriggerResult | None, workflow: str | Workflow[Any, ...] | None, subscriber: Who | None
+    unit: Unit, which: str | TriggerResult | None, workflow: str | Workflow[Any, ...] | None, subscriber: Who | None
 ) -> CancelReport:
     """Stop waiting runs and queued messages: of a transaction or run, of a workflow, of a subscriber, or of all given.
 
@@ -26,10 +33,10 @@ def cancel(
         NotFoundError: What is given does not exist.
     """
     scopes: dict[str, int] = {}
-    if run is not None:
-        text = run.transaction_id if isinstance(run, TriggerResult) else str(run)
+    if which is not None:
+        text = which.transaction_id if isinstance(which, TriggerResult) else str(which)
         scopes |= (
-            {"run": number_of("run", text)}
+            {"run": _run(unit, text)}
             if text.startswith("run_")
             else {"event": _known(event_row(unit, text), "trigger", text)}
         )
@@ -42,6 +49,13 @@ def cancel(
     if not scopes:
         raise InputError("cancel: say what: a result or transaction id, `workflow=` or `subscriber=`", field="run")
     return end_runs(unit, reason=REASON, **scopes)
+
+
+def _run(unit: Unit, text: str) -> int:
+    number = number_of("run", text)
+    if FIND_RUN.row(unit, environment=unit.environment, number=number) is None:
+        raise NotFoundError(f"there is no run {text!r} to cancel")
+    return number
 
 
 def _known(number: int, noun: str, name: str) -> int:

@@ -6,7 +6,7 @@ transaction id, tenant, active, steps, payload and overrides, recipients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,12 +91,18 @@ class Request:
     duplicate: bool = False
     lines: list[str] = field(default_factory=list)
 
-    def refuse(self, status: Status, problem: Problem, error: Callable[[str], NotifyKitError] | None = None) -> None:
+    def refuse(self, status: Status, problem: Problem, error: type[NotifyKitError] | None = None) -> None:
         """Refuse the trigger, or note one more problem of a refused one."""
         self.status = status
         self.problems.append(problem)
         if error is not None and self.error is None:
-            self.error = error(str(problem))
+            self.error = (
+                error(str(problem), field=problem.field) if issubclass(error, InputError) else error(str(problem))
+            )
+
+    def refuse_for(self, error: InputError, kind: type[InputError] = InputError) -> None:
+        """Refuse the trigger for an error whose message begins with its field."""
+        self.refuse("error", Problem(error.field, str(error).removeprefix(f"{error.field}: ")), kind)
 
     @property
     def live(self) -> bool:
@@ -201,7 +207,7 @@ def _read_tenant_fields(request: Request, identifier: str, fields: Mapping[str, 
         try:
             changes["data"] = plain(data, "tenant.data")[0]
         except InputError as error:
-            return request.refuse("error", Problem(error.field, str(error)), InputError)
+            return request.refuse_for(error)
     request.tenant = (identifier, changes)
     return None
 
@@ -248,7 +254,7 @@ def _date(request: Request, date: Path) -> None:
         try:
             date.moment({"payload": request.payload})
         except InputError as error:
-            request.refuse("error", Problem(str(date), str(error).removeprefix(f"{date}: ")), PayloadError)
+            request.refuse_for(error, PayloadError)
 
 
 def _overrides(unit: Unit, requests: Sequence[Request]) -> None:
@@ -261,7 +267,7 @@ def _overrides(unit: Unit, requests: Sequence[Request]) -> None:
             request.asked.overrides = checked
             request.overrides_text = encode(checked, "overrides") if checked else None
         except InputError as error:
-            request.refuse("error", Problem(error.field, str(error).removeprefix(f"{error.field}: ")), InputError)
+            request.refuse_for(error)
 
 
 def _recipients(unit: Unit, requests: Sequence[Request]) -> None:

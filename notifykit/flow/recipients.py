@@ -58,7 +58,9 @@ class Audience:
     @property
     def empty(self) -> bool:
         """Nobody is asked for."""
-        return not (self.named or self.addresses or self.topics or self.everyone or self.selected)
+        return not (
+            self.named or self.addresses or self.topics or self.everyone or (self.selected and not self.problems)
+        )
 
     @property
     def fans_out(self) -> bool:
@@ -105,7 +107,16 @@ def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
             _forms(unit, request, audience, place, to, waiting)
     for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
         _with_facts(requests[one.place], out[one.place], one, found)
+    for place in {one.place for one in waiting if out[one.place].problems}:
+        out[place].problems.sort(key=_position)
     return out
+
+
+def _position(problem: Problem) -> int:
+    """Where in `to` a refused recipient stood; problems are told in that order."""
+    _, _, place = problem.field.partition(".")
+    digits = place.partition(".")[0]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def read_actors(actors: Sequence[Any]) -> list[str | GivenSubscriber | Problem]:

@@ -150,11 +150,13 @@ def _size(topics: audience.Topics, request: Request) -> int:
 
 
 def _note(result: BulkResult, request: Request) -> None:
+    asked_for = request.asked.transaction_id
+    given = asked_for.strip() if isinstance(asked_for, str) else ""
     result.add(
         request.status,
         event=request.event,
         recipients=request.recipients,
-        transaction_id=request.transaction_id if request.status == "processed" else request.transaction_id or "",
+        transaction_id=request.transaction_id if request.status == "processed" else given,
         problems=tuple(request.problems),
         duplicate=request.duplicate,
     )

@@ -15,7 +15,7 @@ from notifykit.results import Problem
 from notifykit.settings import KEY_LENGTH
 from notifykit.workflow.definition import Notice, Trigger, Workflow
 
-Key = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=KEY_LENGTH)]
+Key = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=KEY_LENGTH)]
 
 
 class Wire(TypedDict):

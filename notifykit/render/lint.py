@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
 from notifykit.errors import DefinitionError, nearest
 from notifykit.render.compiled import Compiled, CompiledStep, compiled, place
 from notifykit.render.conditions import Expression
@@ -28,7 +30,10 @@ def check(workflow: Workflow[Any, ...]) -> None:
     found = list(problems(workflow)) or list(_names(compiled(workflow)))
     if found:
         raise DefinitionError("\n".join(found))
-    dump(workflow)
+    try:
+        dump(workflow)
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        raise DefinitionError(f"workflow {workflow.key!r}: payload: {error}") from error
 
 
 def _names(whole: Compiled) -> Iterator[str]:

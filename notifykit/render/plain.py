@@ -1,7 +1,7 @@
 """The fast way: templates of text and variables, and simple conditions, as Python functions.
 
-They index plain data and nothing else. Whatever raises in them is done again by the sandbox, which gives the right answer
-or the right error; so they need not know what is undefined, null or wrongly typed.
+They index plain data and nothing else. Whatever raises in them is done again by the sandbox, which gives the right
+answer or the right error; so they need not know what is undefined, null or wrongly typed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The Jinja environment of every template: immutable, strict, without anything that reads clocks, dice or files.
 
-Templates are the developer's, what is filled in is anybody's: growth that data could cause is bounded before it happens.
+Templates are the developer's, what is filled in is anybody's: growth that data could cause is bounded before it
+happens.
 """
 
 from __future__ import annotations
@@ -29,12 +30,10 @@ BITS_LIMIT = 4096
 
 LEFT_OUT = {"random", "pprint", "attr", "xmlattr", "filesizeformat", "wordwrap", "urlize"}
 """Filters that templates do not have: dice, private state, markup."""
-BOUNDED = ("center", "indent", "batch", "slice", "truncate", "round")
-"""Filters whose numbers are widths or counts."""
 WIDE = re.compile(r"%[^a-zA-Z%]*(?:\d{4,}|\*)")
-TEXT_METHODS = frozenset(
-    ["capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper"]
-)
+GROWING = {"center", "encode", "expandtabs", "format", "format_map", "join", "ljust", "maketrans", "replace", "rjust"}
+"""Methods of text that make much out of little, or something that is no text."""
+TEXT_METHODS = frozenset(name for name in dir(str) if name[0] != "_") - GROWING - {"translate", "zfill"}
 METHODS: dict[type, frozenset[str]] = {
     str: TEXT_METHODS,
     dict: frozenset({"get", "items", "keys", "values"}),
@@ -75,7 +74,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in GLOBALS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """An item, else an attribute: `payload.items` is the payload's, and four times faster than the other way round."""
+        """An item, else an attribute: `payload.items` is the payload's; four times as fast as the other order."""
         try:
             return obj[attribute]
         except (TypeError, LookupError, AttributeError):
@@ -87,6 +86,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if methods is not None:
             return attr in methods
         return not attr.startswith("_") and (isinstance(obj, LoopContext) or type(obj).__module__ == "jinja2.utils")
+
+    def wrap_str_format(self, value: Any) -> None:
+        """No `format`: a width in it makes gigabytes of nothing; `%` and the filter are bounded."""
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute, unless the result would be huge."""
@@ -113,14 +115,10 @@ def _refuse(reason: str) -> NoReturn:
 
 def _guarded(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that looks at the size of its result before it makes it."""
-    size = {"replace": _size_of_replace, "join": _size_of_join}.get(name)
-    if name in BOUNDED:
-        size = _size_of_numbers
-    elif name == "format":
-        size = _size_of_format
+    size = SIZES.get(name)
     if size is None:
         return filter
-    look = size
+    look: Callable[..., int] = size
     passes = hasattr(filter, "jinja_pass_arg")
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -136,8 +134,8 @@ def _guarded(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:
 
 def _size_of_replace(text: Any, old: Any, new: Any, count: int | None = None) -> int:
     text, old, new = str(text), str(old), str(new)
-    found = text.count(old)
-    return len(text) + (found if count is None else min(found, count)) * len(new)
+    found: int = text.count(old)
+    return len(text) + len(new) * (found if count is None else min(found, int(count)))
 
 
 def _size_of_join(values: Any, d: Any = "", attribute: Any = None) -> int:
@@ -157,5 +155,13 @@ def _size_of_numbers(*args: Any, **kwargs: Any) -> int:
 def _size_of_format(text: Any, *args: Any, **kwargs: Any) -> int:
     return TEXT_LIMIT + 1 if WIDE.search(str(text)) else 0
 
+
+SIZES: dict[str, Callable[..., int]] = {
+    "replace": _size_of_replace,
+    "join": _size_of_join,
+    "format": _size_of_format,
+    **dict.fromkeys(("center", "indent", "batch", "slice", "truncate", "round"), _size_of_numbers),
+}
+"""How large the results of filters would be that can make much out of little."""
 
 SANDBOX = Sandbox()

@@ -10,8 +10,9 @@ from jinja2 import TemplateSyntaxError, nodes
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
-from notifykit.errors import DefinitionError
+from notifykit.errors import DefinitionError, nearest
 from notifykit.render.sandbox import GLOBALS, SANDBOX
+from notifykit.workflow.context import ROOTS
 
 SEPARATOR = "\0"
 """Stands between the parts of a unit: no template and no payload may hold one."""
@@ -124,14 +125,12 @@ def _check_constants(tree: nodes.Node, place: str) -> None:
 
 def _check_names(tree: nodes.Node, place: str) -> None:
     """Filters and tests must be there; Jinja itself says so only when the template is compiled, one at a time."""
-    from notifykit.errors import nearest
-
     for kind, known in ((nodes.Filter, SANDBOX.filters), (nodes.Test, SANDBOX.tests)):
         for node in tree.find_all(kind):
-            if node.name is not None and node.name not in known:
-                raise DefinitionError(
-                    f"{place}, line {node.lineno}: no {kind.__name__.lower()} is named {node.name!r}.{nearest(node.name, known)}"
-                )
+            name: str | None = node.name
+            if name is not None and name not in known:
+                what = f"no {kind.__name__.lower()} is named {name!r}.{nearest(name, known)}"
+                raise DefinitionError(f"{place}, line {node.lineno}: {what}")
 
 
 def constant(tree: nodes.Template) -> str | None:
@@ -151,7 +150,9 @@ def roots(tree: nodes.Node) -> frozenset[str]:
     """The names that a template takes from outside."""
     whole = tree if isinstance(tree, nodes.Template) else nodes.Template([nodes.Output([tree])])
     whole.set_environment(SANDBOX)
-    return frozenset(find_undeclared_variables(whole)) - frozenset(GLOBALS)
+    # Jinja counts a name that is set in one branch only among those from outside.
+    own = {node.name for node in whole.find_all(nodes.Name) if node.ctx == "store"} - set(ROOTS)
+    return frozenset(find_undeclared_variables(whole)) - set(GLOBALS) - own
 
 
 def chains(tree: nodes.Node) -> Iterator[Chain]:

@@ -129,7 +129,7 @@ def merged(trace: Iterable[Line], attempts: Iterable[Line]) -> list[Line]:
 
 def _is_next(before: Line, attempt: Line) -> bool:
     """Whether the call before ended the message, and this one came of a retry."""
-    return before.reason != "transient" and attempt.data["number"] > before.data["number"]
+    return before.reason not in {"transient", "unknown"} and attempt.data["number"] > before.data["number"]
 
 
 def _is_outcome(attempt: Line, line: Line) -> bool:

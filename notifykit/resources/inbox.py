@@ -19,11 +19,11 @@ from sqlalchemy import (
 )
 
 from notifykit.errors import InputError, NotFoundError, nearest
-from notifykit.ids import STEP_BITS, number_of, text_of
+from notifykit.ids import number_of, text_of
 from notifykit.model.codes import ChannelCode
 from notifykit.model.values import M, Who
 from notifykit.resources import versions
-from notifykit.resources.messages import in_order, step_id, summaries
+from notifykit.resources.messages import RUN, in_order, step_id, summaries
 from notifykit.resources.pages import Listing
 from notifykit.resources.references import (
     ABSENT,
@@ -52,6 +52,12 @@ CHUNK = 1000
 # The literal and not a parameter: only then does SQLite see that the partial indexes of the feed serve.
 IN_APP = message.c.channel == literal_column(str(ChannelCode.IN_APP.value))
 MINE = (message.c.subscriber == bindparam("subscriber"), IN_APP)
+# The sum keeps SQLite from walking the whole feed where the ids lead to the rows.
+MINE_OF_THESE = (
+    within(message.c.id, "ids"),
+    message.c.subscriber + literal_column("0") == bindparam("subscriber"),
+    IN_APP,
+)
 SCOPED = message.c.tenant == bindparam("tenant")
 READ, SEEN, ARCHIVED = message.c.read_at, message.c.seen_at, message.c.archived_at
 UNREAD = (READ.is_(None), ARCHIVED.is_(None))
@@ -103,7 +109,7 @@ LOAD = Statement(
         message.c.created_at,
     )
     .select_from(message)
-    .join(run, run.c.id == message.c.id.bitwise_rshift(STEP_BITS))
+    .join(run, run.c.id == RUN)
     .join(event, event.c.id == run.c.event)
     .outerjoin(content, content.c.id == message.c.content)
     .outerjoin(ACTOR, ACTOR.c.id == event.c.actor)
@@ -135,15 +141,15 @@ SETTLES = {"read": ("read", "seen"), "seen": ("seen",), "archived": ("read", "se
 """Of which signals a mark may give rise to."""
 
 
-def _change(how: str, *more: ColumnElement[bool]) -> Update:
-    return update(message).where(*MINE, MARKS[how].where, *more).values(**MARKS[how].values)
+def _change(how: str, *which: ColumnElement[bool]) -> Update:
+    return update(message).where(*which, MARKS[how].where).values(**MARKS[how].values)
 
 
-def _fresh(how: str, *more: ColumnElement[bool]) -> Select[Any]:
+def _fresh(how: str, *which: ColumnElement[bool]) -> Select[Any]:
     """Which messages a mark will change, and whether they were read and seen before."""
     return (
         select(message.c.id, READ.is_(None), SEEN.is_(None))
-        .where(*MINE, MARKS[how].where, *more)
+        .where(*which, MARKS[how].where)
         .order_by(message.c.id)
         .with_for_update()
     )
@@ -156,13 +162,20 @@ def _counting(*state: ColumnElement[bool], capped: bool) -> Select[Any]:
     return select(func.count()).select_from(rows.limit(bindparam("cap", type_=Integer)).subquery())
 
 
-THESE = within(message.c.id, "ids")
-SHOWN = ARCHIVED.is_(None)
+ALL_SHOWN = (*MINE, ARCHIVED.is_(None))
 SCOPES: dict[bool, tuple[ColumnElement[bool], ...]] = {False: (), True: (SCOPED,)}
-CHANGE = {(how, scoped): Statement(_change(how, THESE, *only)) for how in MARKS for scoped, only in SCOPES.items()}
-CHANGE_ALL = {(how, scoped): Statement(_change(how, SHOWN, *only)) for how in MARKS for scoped, only in SCOPES.items()}
-FRESH = {(how, scoped): Statement(_fresh(how, THESE, *only)) for how in SETTLES for scoped, only in SCOPES.items()}
-FRESH_ALL = {(how, scoped): Statement(_fresh(how, SHOWN, *only)) for how in SETTLES for scoped, only in SCOPES.items()}
+CHANGE = {
+    (how, scoped): Statement(_change(how, *MINE_OF_THESE, *only)) for how in MARKS for scoped, only in SCOPES.items()
+}
+CHANGE_ALL = {
+    (how, scoped): Statement(_change(how, *ALL_SHOWN, *only)) for how in MARKS for scoped, only in SCOPES.items()
+}
+FRESH = {
+    (how, scoped): Statement(_fresh(how, *MINE_OF_THESE, *only)) for how in SETTLES for scoped, only in SCOPES.items()
+}
+FRESH_ALL = {
+    (how, scoped): Statement(_fresh(how, *ALL_SHOWN, *only)) for how in SETTLES for scoped, only in SCOPES.items()
+}
 COUNTS = {
     (state, capped, scoped): Statement(_counting(*conditions, *only, capped=capped))
     for state, conditions in (("unread", UNREAD), ("unseen", UNSEEN))

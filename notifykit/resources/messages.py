@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, func, select, update
+from sqlalchemy import Table, and_, bindparam, literal_column, select, update
 
 from notifykit.clock import micros
 from notifykit.errors import InputError, NotFoundError
@@ -53,6 +53,8 @@ def of_run(table: Table, number: Any) -> Any:
     return and_(number >= table.c.id * 2**STEP_BITS, number < table.c.id * 2**STEP_BITS + 2**STEP_BITS)
 
 
+RUN = message.c.id.bitwise_rshift(literal_column(str(STEP_BITS)))
+"""The run of a message; a literal, for PostgreSQL shifts by its small integers only."""
 _FROM_RUNS = run.join(message, of_run(run, message.c.id))
 LISTING = Listing(
     message,
@@ -91,7 +93,7 @@ SUMMARIES = Statement(
         _PROVIDER,
     )
     .select_from(message)
-    .join(run, run.c.id == message.c.id.bitwise_rshift(STEP_BITS))
+    .join(run, run.c.id == RUN)
     .join(event, event.c.id == run.c.event)
     .outerjoin(workflow_table, workflow_table.c.id == message.c.workflow)
     .outerjoin(subscriber, subscriber.c.id == message.c.subscriber)
@@ -137,11 +139,6 @@ CANDIDATES = Statement(
 REACHABLE = Statement(select(subscriber.c.id).where(within(subscriber.c.id, "ids")))
 REQUEUE = Statement(
     update(message).where(within(message.c.id, "ids")).values(status=MessageStatus.QUEUED.value, reason=None)
-)
-LAST_ATTEMPTS = Statement(
-    select(delivery_attempt.c.message, func.max(delivery_attempt.c.attempt))
-    .where(within(delivery_attempt.c.message, "ids"))
-    .group_by(delivery_attempt.c.message)
 )
 OTHER_JOBS = Statement(select(job.c.id).where(within(job.c.run, "runs"), job.c.due_at == bindparam("now")))
 
@@ -235,7 +232,7 @@ class Messages(Namespace):
 
         Example:
             ```python
-            notify.messages.retry(notify.messages.each(status="failed"))
+            notify.messages.retry(notify.messages.list(status="failed"))
             ```
         """
         ids = iter(list(dict.fromkeys(_number(each) for each in several(messages))))
@@ -335,8 +332,7 @@ def _retry(unit: Unit, ids: Sequence[int]) -> int:
 
 
 def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
-    """One job for each message, due now; attempts go on counting."""
-    counted: dict[int, int] = dict(LAST_ATTEMPTS.rows(unit, ids=messages))
+    """One job for each message, due now, with all its attempts before it; their numbers go on in `delivery_attempt`."""
     runs = [number >> STEP_BITS for number in messages]
     taken = {row[0] for row in OTHER_JOBS.rows(unit, runs=runs, now=unit.now)}
     columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
@@ -345,7 +341,7 @@ def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
         of, step = run_and_step(number)
         # a run that is to go on after this message has a job with the same id, and (due_at, id) is the key
         due = unit.moment(unit.now - BEFORE if number in taken else unit.now)
-        rows.append((due, number, JobKind.DELIVER.value, of, number, step, "", "", counted.get(number, 0), 0))
+        rows.append((due, number, JobKind.DELIVER.value, of, number, step, "", "", 0, 0))
     insert_rows(unit, Job, columns, rows)
     unit.schedule(unit.now)
 

@@ -36,7 +36,7 @@ _NAMED = select(*COLUMNS).where(
     subscriber.c.environment == bindparam("environment"), within(subscriber.c.subscriber_id, "keys")
 )
 FIND = Statement(_NAMED)
-FIND_LOCKED = Statement(_NAMED.order_by(subscriber.c.subscriber_id).with_for_update())
+FIND_LOCKED = Statement(_NAMED.order_by(subscriber.c.id).with_for_update())
 LOCK = Statement(select(*COLUMNS).where(within(subscriber.c.id, "ids")).order_by(subscriber.c.id).with_for_update())
 UPDATE = Statement(
     update(subscriber)
@@ -85,7 +85,8 @@ class State:
     def take(self, given: GivenSubscriber) -> None:
         """Lay what a call says over the row."""
         self.row = merge(self.row, given)
-        self.given.append(given)
+        if not given.is_bare:
+            self.given.append(given)
 
 
 def state_of(key: str, stored: Row | None) -> State:
@@ -93,36 +94,25 @@ def state_of(key: str, stored: Row | None) -> State:
     return State(merge(stored, GivenSubscriber(key)), stored)
 
 
-def load_many(unit: Unit, keys: Collection[str], *, merging: Collection[str] = ()) -> dict[str, Row]:
-    """Rows by subscriber id.
-
-    Args:
-        unit: Any unit; one that may write if anything is merged.
-        keys: Subscriber ids; unknown ones are left out.
-        merging: Those of them that will be merged into: their rows are locked, in the order of their ids.
-
-    Returns:
-        Rows in the order of `COLUMNS`.
-    """
+def load_many(unit: Unit, keys: Collection[str]) -> dict[str, Row]:
+    """Rows by subscriber id, in the order of `COLUMNS`; unknown ids are left out."""
     if not keys:
         return {}
-    found = {row[1]: row for row in FIND.rows(unit, environment=unit.environment, keys=keys)}
-    locked = [found[key][0] for key in set(merging) if key in found] if unit.dialect.locking else []
-    if locked:
-        for row in found.keys() & set(merging):
-            del found[row]
-        found |= {row[1]: row for row in LOCK.rows(unit, ids=sorted(locked))}
-    return found
+    return {row[1]: row for row in FIND.rows(unit, environment=unit.environment, keys=keys)}
 
 
 def save_many(unit: Unit, states: Collection[State]) -> None:
     """Write what differs from what is stored; afterwards every state has its id, and is as stored.
 
-    A subscriber that another process inserted meanwhile is merged into.
+    New rows come first, in the order of their keys, and only then are others locked, in the order of their ids: the
+    other way round two processes could wait for each other. What is given is laid over the row as it is locked, so
+    nothing that another process wrote since it was read is lost.
     """
     new = sorted((state for state in states if state.stored is None), key=lambda state: state.row[1])
     if new:
         _insert(unit, new)
+    if unit.dialect.locking:
+        _lock(unit, [state for state in states if state.given and not state.created])
     touched = _save_channels(unit, states) - {state.row[0] for state in new if state.created}
     changed = [state for state in states if state.row != state.stored or state.row[0] in touched]
     changed.sort(key=lambda state: state.row[0])
@@ -144,7 +134,7 @@ def channels_of(unit: Unit, subscribers: Sequence[int]) -> dict[int, tuple[Subsc
         if tokens is not None:
             place[TOKENS] = tokens
     found: dict[int, tuple[SubscriberChannel, ...]] = {}
-    for (pk, provider, integration), credentials in gathered.items():
+    for (pk, provider, integration), credentials in sorted(gathered.items(), key=lambda each: each[0]):
         found[pk] = (*found.get(pk, ()), SubscriberChannel(provider, integration or None, credentials))
     return found
 
@@ -156,15 +146,25 @@ def _insert(unit: Unit, new: list[State]) -> None:
         state.row, state.created = (number, *state.row[1:]), True
     rows = [(row[0], unit.environment, *row[1:-1], _json(row[-1]), now, now) for row in (state.row for state in new)]
     insert_new(unit, SubscriberRow, columns, rows)
-    there = {}
+    there: dict[str, Row] = {}
     if unit.dialect.locking:
         keys = [state.row[1] for state in new]
         there = {row[1]: row for row in FIND_LOCKED.rows(unit, environment=unit.environment, keys=keys)}
     for state in new:
-        found = there.get(state.row[1])
-        state.stored = state.row
-        if found is not None and found[0] != state.row[0]:
-            state.created, state.stored, state.row = False, found, reduce(merge, state.given, found)
+        found = there.get(state.row[1], state.row)
+        state.stored = found
+        if found[0] != state.row[0]:
+            state.created, state.row = False, found
+
+
+def _lock(unit: Unit, states: list[State]) -> None:
+    """Lock rows, and merge into them as they are now."""
+    if not states:
+        return
+    there = {row[0]: row for row in LOCK.rows(unit, ids=sorted(state.row[0] for state in states))}
+    for state in states:
+        if (found := there.get(state.row[0])) is not None:
+            state.stored, state.row = found, reduce(merge, state.given, found)
 
 
 def _changes(row: Row, unit: Unit) -> dict[str, Any]:
@@ -231,8 +231,8 @@ def _write_channels(
         DROP_CHANNELS.run(unit, ids=dropped)
     UPDATE_CHANNEL.many(unit, sorted(changed, key=lambda change: change["row"]))
     if added:
-        added.sort(key=lambda row: row[:-1])
         rows = [(number, *row[:-1], _json(row[-1])) for number, row in zip(unit.ids(len(added)), added, strict=True)]
+        rows.sort(key=lambda row: row[1:-1])
         insert_new(unit, ChannelRow, ("id", "subscriber", "provider", "integration", "token_hash", "credentials"), rows)
     return touched
 

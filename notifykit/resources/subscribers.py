@@ -194,8 +194,7 @@ def _iterated(subscribers: Any) -> Iterator[Any]:
 
 def _save(unit: Unit, given: Sequence[GivenSubscriber]) -> dict[str, State]:
     keys = {each.subscriber_id for each in given}
-    merging = {each.subscriber_id for each in given if not each.is_bare}
-    stored = load_many(unit, keys, merging=merging)
+    stored = load_many(unit, keys)
     states = {key: state_of(key, stored.get(key)) for key in keys}
     for each in given:
         states[each.subscriber_id].take(each)

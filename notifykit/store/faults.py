@@ -14,7 +14,8 @@ from notifykit.settings import BUSY_TIMEOUT
 WAITED = f"{BUSY_TIMEOUT.total_seconds():.0f} seconds"
 LOCKED = (
     f"{{where}} is locked: another transaction kept writing for as long as we wait ({WAITED}, on engines of our own). "
-    "Make that transaction shorter, or try again; if the transaction that holds it is your own, in this thread, pass session=."
+    "Make that transaction shorter, or try again; if the transaction that holds it is your own, in this thread, "
+    "pass session=."
 )
 FULL = "{where} is full: nothing of this transaction was stored. Free some disk space, then try again."
 READ_ONLY = "{where} is read-only: give this process the right to write to it and, for a SQLite file, to its folder."

@@ -83,7 +83,7 @@ class SqliteDialect(Dialect):
             return
         cursor = connection.connection.cursor()
         cursor.execute("PRAGMA busy_timeout")
-        (usual,) = cursor.fetchone()
+        usual = int(cursor.fetchall()[0][0])
         cursor.execute(f"PRAGMA busy_timeout={IMPATIENT}")
         try:
             begin(connection, write)

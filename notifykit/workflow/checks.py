@@ -32,9 +32,11 @@ def problems(workflow: Workflow[Any, ...]) -> Iterator[str]:
     if len(workflow.steps) > STEPS_LIMIT:
         yield f"{where}: {len(workflow.steps)} steps; at most {STEPS_LIMIT} are possible"
     seen: set[Any] = set()
-    for at, step in enumerate(workflow.steps):
-        if not isinstance(step, Step) or step.kind not in KINDS:
-            yield f"{where}, step {at}: a step is expected ({', '.join(kind.__name__ for kind in KINDS.values())}), not {step!r}"
+    steps: tuple[Any, ...] = workflow.steps
+    for at, step in enumerate(steps):
+        if not isinstance(step, Step) or type(step) is not KINDS.get(step.kind):
+            names = ", ".join(kind.__name__ for kind in KINDS.values())
+            yield f"{where}, step {at}: a step is expected ({names}), not {step!r}"
             continue
         place = f"{where}, step {step.id!r}"
         if bad := key_problem(step.id):
@@ -94,8 +96,8 @@ def _payload(workflow: Workflow[Any, ...]) -> Iterator[str]:
         return
     for field in secret_fields(model) if model else ():
         yield (
-            f"payload.{field}: a secret's JSON form is asterisks, and so would be the link that is mailed; declare it as str "
-            "until payloads can be sensitive"
+            f"payload.{field}: a secret's JSON form is asterisks, and so would be the link that is mailed; "
+            "declare it as str until payloads can be sensitive"
         )
 
 
@@ -120,7 +122,8 @@ def _when(when: Any) -> Iterator[str]:
 
 
 def _email(step: Email) -> Iterator[str]:
-    if not isinstance(step.subject, str) or not step.subject.strip():
+    subject: Any = step.subject
+    if not isinstance(subject, str) or not subject.strip():
         yield "subject: an e-mail needs one"
 
 
@@ -139,7 +142,7 @@ def _delay(step: Delay) -> Iterator[str]:
             yield f"until: {error}"
 
 
-def _custom(step: Custom) -> Iterator[str]:
+def _custom(step: Any) -> Iterator[str]:
     if not callable(step.run):
         yield f"run: a function is expected, not {step.run!r}"
     if not isinstance(step.pure, bool):

@@ -11,7 +11,7 @@ from notifykit.model.values import Json
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import plain
 from notifykit.workflow.span import UNITS, problem
-from notifykit.workflow.steps import Step
+from notifykit.workflow.steps import Delay, Step
 
 Check = Callable[[Any, str], Any]
 """Takes a value and its path, gives what is kept of it, raises InputError."""
@@ -41,6 +41,11 @@ def one_line(value: Any, path: str) -> str:
     if CONTROLS.search(text(value, path)):
         raise refuse(path, "control characters and line breaks are not allowed")
     return str(value)
+
+
+def headline(value: Any, path: str) -> str:
+    """A subject or title; as in templates, its control characters are left out."""
+    return CONTROLS.sub("", text(value, path))
 
 
 def address(value: Any, path: str) -> str:
@@ -98,14 +103,14 @@ KNOWN: Mapping[str, Mapping[str, Check]] = {
         "bcc": addresses,
         "from": one_line,
         "reply_to": address,
-        "subject": text,
+        "subject": headline,
         "html": text,
         "text": text,
         "headers": headers,
     },
     "sms": {"body": text},
     "chat": {"body": text},
-    "push": {"title": text, "body": text, "data": mapping},
+    "push": {"title": headline, "body": text, "data": mapping},
     "delay": {"amount": number, "unit": unit},
 }
 """What is obeyed, by kind of step. Other keys name providers and are kept for the delivery."""
@@ -144,6 +149,8 @@ def check(overrides: Any, workflow: Workflow[Any, ...]) -> Json | None:
 def for_step(overrides: Json | None, step: Step) -> Json:
     """What overrides change of one step: those of its kind, and over them those of its own.
 
+    A delay that waits for a time keeps it, unless its own step is named.
+
     Args:
         overrides: As `check` kept them, or None.
         step: The step.
@@ -151,6 +158,8 @@ def for_step(overrides: Json | None, step: Step) -> Json:
     if not overrides:
         return {}
     general, own = overrides.get(step.kind), (overrides.get(STEPS) or {}).get(step.id)
+    if isinstance(step, Delay) and step.until is not None:
+        general = None
     return {**(general or {}), **(own or {})}
 
 

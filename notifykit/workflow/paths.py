@@ -20,7 +20,7 @@ class Path:
     keys: tuple[str | int, ...]
 
     @classmethod
-    def read(cls, text: str) -> Path:
+    def read(cls, text: Any) -> Path:
         """A path as it is written.
 
         Raises:

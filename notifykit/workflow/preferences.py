@@ -40,7 +40,8 @@ def decide(
         channel: The channel.
         critical: The workflow ignores subscribers' choices; a channel that the workflow itself switches off stays off.
         defaults: The workflow's own `preferences`; channels left out are undefined.
-        choices: The subscriber's choices for this channel by target (`*`, `workflow:key`); those left out are undefined.
+        choices: The subscriber's choices for this channel by target (`*`, `workflow:key`); those left out are
+            undefined.
         workflow: The workflow's key; None asks for the global choice alone.
 
     Example:
@@ -57,7 +58,11 @@ def decide(
 
 
 def _rules(
-    channel: Channel, critical: bool, defaults: Mapping[Channel, bool], choices: Mapping[str, bool], workflow: str | None
+    channel: Channel,
+    critical: bool,
+    defaults: Mapping[Channel, bool],
+    choices: Mapping[str, bool],
+    workflow: str | None,
 ) -> Iterator[tuple[str, bool | None]]:
     """The rules, the strongest first, and what each says."""
     if critical:

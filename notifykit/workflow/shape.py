@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
-from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticSerializationError, to_json
@@ -172,7 +172,9 @@ class Typed:
 
     @functools.cached_property
     def _many(self) -> TypeAdapter[list[Any]]:
-        return TypeAdapter(list[self._class])  # type: ignore[name-defined]
+        # Without this a NaN in a field of any type would silently become null.
+        config = ConfigDict(ser_json_inf_nan="constants")
+        return TypeAdapter(list[self._class], config=config)  # type: ignore[name-defined]
 
     def make(self, *args: Any, **kwargs: Any) -> Any:
         """An instance."""
@@ -235,7 +237,7 @@ class Typed:
 
     def _examined(self, one: Any) -> Texts:
         try:
-            value = self._adapter.dump_python(one, mode="json", warnings="error")
+            value = self._many.dump_python([one], mode="json", warnings="error")[0]
         except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:
             _, _, bad = examined(_opened(one), ROOT)
             return refused(bad or [(ROOT, f"it has no JSON form: {_first_line(error)}")])

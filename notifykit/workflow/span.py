@@ -27,7 +27,7 @@ def problem(span: Mapping[str, Any]) -> str | None:
             return f"{unit!r} is no unit of time.{nearest(unit, UNITS)}"
         if isinstance(amount, bool) or not isinstance(amount, int | float):
             return f"{unit} must be a number, not {amount!r}"
-        if not math.isfinite(amount) or amount <= 0:
+        if not -math.inf < amount < math.inf or amount <= 0:
             return f"{unit} must be a positive, finite number, not {amount!r}"
         if unit == "months" and amount != int(amount):
             return f"months must be a whole number, not {amount!r}"

@@ -69,6 +69,7 @@ PAYLOADS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_payloads(notify: Both, stories: None, name: str) -> None:
     with pytest.raises(nk.InputError) as caught:
@@ -99,6 +100,7 @@ def test_what_is_still_allowed(notify: Both, stories: None) -> None:
     assert notify.inbox("ada").list().items[0].payload == payload
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", [key for key in PAYLOADS if key not in {"list", "text", "number"}])
 def test_everything_that_is_kept_as_json(notify: Both, stories: None, name: str) -> None:
     bad = PAYLOADS[name]()
@@ -128,12 +130,12 @@ IDS: list[Any] = [
     ["ada"],
     {"subscriberId": ""},
     {"subscriberId": None},
-    {"subscriberId": 7},
     {},
     1.5,
 ]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("bad", IDS, ids=repr)
 def test_ids(notify: Both, stories: None, bad: Any) -> None:
     with pytest.raises(nk.InputError) as caught:
@@ -161,6 +163,7 @@ FIELDS: dict[str, Any] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("field", FIELDS)
 def test_fields_of_an_inline_subscriber(notify: Both, stories: None, field: str) -> None:
     with pytest.raises(nk.InputError) as caught:
@@ -179,7 +182,7 @@ def test_unknown_fields_are_named(notify: Both, stories: None) -> None:
 
 def test_naive_times(notify: Both, stories: None) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001
-    with pytest.raises(nk.InputError, match="aware"):
+    with pytest.raises(nk.InputError, match="timezone"):
         notify.messages.list(since=naive)
     with pytest.raises(nk.InputError) as caught:
         notify.trigger(hello, to="ada", payload={"when": naive})
@@ -190,6 +193,7 @@ def test_naive_times(notify: Both, stories: None) -> None:
 WORKFLOWS: list[Any] = ["", "x" * 300, "a\x00b", None, 7, b"hello", {"name": "hello"}]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("bad", WORKFLOWS, ids=repr)
 def test_workflows(notify: Both, stories: None, bad: Any) -> None:
     with pytest.raises((nk.InputError, nk.NotFoundError)):

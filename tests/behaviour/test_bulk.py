@@ -193,6 +193,7 @@ def test_an_asynchronous_iterable(notify: Both) -> None:
     assert notify.wait(notify.engine.trigger_bulk(events())).counts == {"processed": 20}
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("bad", ["hello", 7, None, {"name": "hello"}, [("name", "hello")], {}, {"to": "ada"}, b"hello"])
 def test_a_thing_that_is_no_trigger(notify: Both, bad: Any) -> None:
     found = notify.trigger_bulk([hello().to("ada"), bad, hello().to("bob")])
@@ -200,6 +201,7 @@ def test_a_thing_that_is_no_trigger(notify: Both, bad: Any) -> None:
     assert found[1].problems[0].message
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("bad", [None, 7, "hello", {"name": "hello", "to": "ada"}])
 def test_a_thing_that_is_no_list_of_triggers(notify: Both, bad: Any) -> None:
     with pytest.raises(nk.InputError) as caught:

@@ -22,7 +22,7 @@ def test_by_result(notify: Both) -> None:
     result = notify.trigger(shipped(order=1), to=["ada", "bob"])
     other = notify.trigger(shipped(order=2), to="ada")
     report = notify.cancel(result)
-    assert (report.stopped, report.sent, report.in_flight, bool(report)) == (2, 0, 0, True)
+    assert (report.stopped, report.sent, report.in_flight, bool(report)) == (2, 2, 0, True)  # sent: the bells
     notify.travel(hours=1)
     assert [each.subject for each in notify.outside.sent] == ["Order 2"]
     assert {run.status for run in notify.runs.list(transaction_id=result.transaction_id)} == {"cancelled"}

@@ -34,6 +34,7 @@ PASSING: dict[str, bool] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("when", PASSING)
 def test_expressions(notify: Both, when: str) -> None:
     notify.workflows.register(bell(when))
@@ -49,6 +50,7 @@ def test_expressions(notify: Both, when: str) -> None:
     assert (run.status, run.reason) == ("completed", None if PASSING[when] else "condition")
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(
     "when", ["payload.missing > 1", "payload.amount > 'x'", "subscriber.nothing.deeper", "1 / payload.zero"]
 )
@@ -101,6 +103,7 @@ STEPS: dict[
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("made", [True, False], ids=["made", "skipped"])
 @pytest.mark.parametrize("when", STEPS)
 def test_earlier_steps(notify: Both, when: str, made: bool) -> None:

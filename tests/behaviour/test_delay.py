@@ -23,6 +23,7 @@ SPANS: dict[str, tuple[dict[str, Any], timedelta]] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", SPANS)
 def test_spans(notify: Both, name: str) -> None:
     span, expected = SPANS[name]
@@ -49,6 +50,7 @@ def test_until_a_moment_of_the_payload(notify: Both) -> None:
     assert bodies(notify, "ada") == ["b"]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(
     "payload", [{}, {"send_at": "soon"}, {"send_at": None}, {"send_at": 7.5}, {"send_at": "2026-01-01T00:00:00"}]
 )

@@ -276,6 +276,7 @@ BAD_OVERRIDES: dict[str, Any] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("field", BAD_OVERRIDES)
 def test_a_bad_override_is_refused(notify: Both, field: str) -> None:
     with pytest.raises(nk.InputError) as caught:

@@ -109,6 +109,7 @@ def states(notify: Both, who: str = "ada") -> tuple[bool, bool, bool]:
     return message.seen_at is not None, message.read_at is not None, message.archived_at is not None
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("how", MARKS)
 def test_marks_on_a_fresh_message(notify: Both, how: Any) -> None:
     notify.trigger(hello, to="ada")
@@ -128,6 +129,7 @@ BACK: dict[str, tuple[bool, bool, bool]] = {  # after the mark on an archived me
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("how", BACK)
 def test_marks_on_an_archived_message(notify: Both, how: Any) -> None:
     notify.trigger(hello, to="ada")
@@ -218,6 +220,7 @@ def test_bad_questions(notify: Both) -> None:
         inbox.unread_count(cap=0)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "example.com", "ftp://x.y", "//evil.example.com", "data:text/html,x"]
 )

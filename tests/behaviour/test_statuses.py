@@ -57,6 +57,7 @@ ORDER: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(("status", "call"), ORDER, ids=[status for status, _ in ORDER])
 def test_the_order_of_checks(notify: Both, status: str, call: dict[str, Any]) -> None:
     assert (
@@ -109,6 +110,7 @@ def test_a_refused_duplicate_repeats_its_problems(notify: Both) -> None:
     assert (again.problems, again.error, again.recipients) == (first.problems, first.error, 1)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("given", ["", "  ", "x" * 300, "txn_1", "a\x00b", 7])
 def test_a_bad_transaction_id(notify: Both, given: Any) -> None:
     with pytest.raises(nk.InputError) as caught:

@@ -53,7 +53,7 @@ def test_a_letter_says_who_what_and_when(tmp_path: Path) -> None:
     assert letter["From"].addresses[0].display_name == "notifykit demo"
     assert letter["Subject"] == "Żółć: 陈晓雨 pushed"
     assert letter["Date"].datetime == FakeClock().now()
-    assert text_of(letter, "plain") == "Grüße,\n.\nFrom here\n"
+    assert text_of(letter, "plain").splitlines() == ["Grüße,", ".", "From here"]
 
 
 def test_the_same_message_sent_again_is_the_same_file(tmp_path: Path) -> None:
@@ -70,14 +70,20 @@ def test_html_stands_beside_the_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["root@localhost.(none)", "a..b@example.com", "12345+name@users.example", "a@b", "x@[127.0.0.1]"]
+    "address",
+    [
+        "root@localhost.(none)",
+        "a..b@example.com",
+        "12345+name@users.example",
+        "a@b",
+        "x@[127.0.0.1]",
+        "łucja@example.com",
+    ],
 )
 def test_odd_addresses_reach_the_header(tmp_path: Path, address: str) -> None:
-    assert str(written(tmp_path, to=(address,))["To"]).replace('"', "") == address
-
-
-def test_an_address_beyond_ascii_is_written_as_it_is(tmp_path: Path) -> None:
-    assert written(tmp_path, to=("łucja@example.com",))["To"].addresses[0].username == "łucja"
+    written(tmp_path, to=(address,), subject="Żółć")
+    [path] = tmp_path.iterdir()
+    assert f"To: {address}" in path.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("field", ["subject", "headers", "to"])

@@ -90,7 +90,7 @@ def test_a_bound_engine_leaves_the_hosts_alone(database: sa.Engine) -> None:
 
 
 def test_public_names_are_sorted_complete_and_documented() -> None:
-    assert nk.__all__ == sorted(nk.__all__)
+    assert nk.__all__ == sorted(nk.__all__, key=lambda name: (not name.isupper(), name))
     assert not [name for name in nk.__all__ if not hasattr(nk, name)]
     public = [name for name, value in vars(nk).items() if isinstance(value, type) and not name.startswith("_")]
     assert not set(public) - set(nk.__all__)

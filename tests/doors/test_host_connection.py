@@ -38,6 +38,20 @@ def test_what_was_rolled_back_is_dropped(notify: nk.Engine, database: sa.Engine,
     assert notify._runtime.pending == []
 
 
+@pytest.mark.parametrize("how", ["commit", "rollback"])
+def test_a_bulk_of_several_chunks(notify: nk.Engine, database: sa.Engine, heard: list[Any], how: str) -> None:
+    finished: list[Any] = []
+    notify.on.bulk_finished(lambda event: finished.append(event.counts))
+    notify._runtime.chunk = 2
+    with database.connect() as connection:
+        wires = [{"name": "hello", "to": "ada", "payload": {"name": "x"}, "transactionId": f"n{n}"} for n in range(5)]
+        notify.trigger_bulk(wires, session=connection)
+        getattr(connection, how)()
+    notify.drain()
+    assert heard == ([f"n{n}" for n in range(5)] if how == "commit" else [])
+    assert finished == ([{"processed": 5}] if how == "commit" else [])
+
+
 def test_a_savepoint_that_was_rolled_back_takes_its_effects_along(
     notify: nk.Engine, database: sa.Engine, heard: list[Any]
 ) -> None:

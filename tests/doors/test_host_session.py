@@ -138,6 +138,7 @@ def test_observers_may_open_a_unit_of_their_own(url: str, notify: nk.Engine) -> 
     database = sa.create_engine(url, pool_size=1, max_overflow=0, pool_timeout=1)
     counts: list[int] = []
     with nk.Engine(bind=database, workflows=[hello]) as engine:
+        engine.migrate()
         engine.on.trigger_processed(lambda event: counts.append(engine.inbox("ada").unread_count()))
         with Session(database) as session:
             engine.trigger(hello, session=session, **said("one"))
@@ -168,6 +169,7 @@ def test_a_session_on_a_connection_waits_for_the_connection(
     with database.connect() as connection:
         for end in ("rollback", "commit"):
             transaction = connection.begin()
+            order(connection)  # or the driver's default mode would make a COMMIT of the session's first RELEASE
             with Session(connection, join_transaction_mode="create_savepoint") as session:
                 order(session)
                 notify.trigger(hello, session=session, **said(end))
@@ -186,6 +188,8 @@ def test_tables_are_made_on_another_connection_before_the_first_statement(url: s
 
 
 def test_where_the_tables_cannot_be_made_it_says_what_to_do(url: str, database: sa.Engine) -> None:
+    with database.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     with nk.Engine(url, workflows=[hello]) as engine, Session(database) as session:
         order(session)
         with pytest.raises(nk.SchemaError, match=r"notify.migrate\(\) at start-up"):

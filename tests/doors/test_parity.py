@@ -43,7 +43,11 @@ def kinds() -> list[tuple[type[Any], type[Any]]]:
 def methods(kind: type[Any]) -> dict[str, Any]:
     """The public methods that a class defines itself."""
     found = {name: value for name, value in vars(kind).items() if inspect.isfunction(value)}
-    return {name: value for name, value in found.items() if not name.startswith("_") or name in {*TWINS, "__init__"}}
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.startswith("_") or name in {*TWINS, *TWINS.values(), "__init__"}
+    }
 
 
 def words(annotation: Any) -> str:

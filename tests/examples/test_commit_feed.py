@@ -24,7 +24,9 @@ def test_the_example_tells_a_repository(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "3 authors, 1 of them without an address"
     assert lines[1] == "{'processed': 3}"
-    assert "mail to bob@example.com about Ada's first" in lines
+    assert "bob@example.com read 2" in lines
+    assert "mail to ada@example.com about Bob's first" in lines
+    assert not [line for line in lines if line.startswith("mail to bob@example.com")]
 
 
 def test_it_is_at_most_60_lines() -> None:

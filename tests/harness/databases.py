@@ -50,7 +50,7 @@ SERVERS: dict[str, Server] = {
         "NOTIFYKIT_TEST_POSTGRES_URL",
         "postgresql://postgres@127.0.0.1:5432/postgres",
         "postgresql+psycopg",
-        "CREATE DATABASE {name}",
+        "CREATE DATABASE {name}; ALTER DATABASE {name} SET synchronous_commit = off",
         "DROP DATABASE IF EXISTS {name} WITH (FORCE)",
     ),
     "mariadb": Server(
@@ -127,7 +127,8 @@ def on_server(name: str) -> Iterator[str]:
     server = SERVERS[name]
     database = f"notifykit_test_{os.getpid()}_{secrets.token_hex(4)}"
     admin = server.admin()
-    run(admin, server.create.format(name=database))
+    for statement in server.create.format(name=database).split(";"):
+        run(admin, statement)
     try:
         yield server.url.set(database=database).render_as_string(hide_password=False)
     finally:

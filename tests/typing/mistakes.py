@@ -104,7 +104,7 @@ async def forgotten() -> None:
     with awaited.transaction():  # BAD an async context manager
         pass
     for subscriber in awaited.subscribers.each():  # BAD an async iterator
-        print(subscriber)
+        del subscriber
 
 
 # The test kit
