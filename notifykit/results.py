@@ -23,6 +23,7 @@ Status = Literal[
     "error",
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
+PROCESSED = STATUSES.index("processed")
 
 SkipReason = Literal[
     "no_address",
@@ -99,6 +100,18 @@ class BulkResult(Sequence[TriggerResult]):
         self._problems: dict[int, tuple[Problem, ...]] = {}
         self._duplicates: set[int] = set()
 
+    def add_processed(self, event: int, recipients: int, transaction_id: str | None) -> None:
+        """Append one trigger that went in as it was."""
+        self._status.append(PROCESSED)
+        self._event.append(event)
+        self._recipients.append(recipients)
+        if transaction_id is not None:
+            self._give(transaction_id)
+
+    def _give(self, transaction_id: str) -> None:
+        self._given.extend([None] * (len(self._status) - 1 - len(self._given)))
+        self._given.append(transaction_id)
+
     def add(
         self,
         status: Status,
@@ -115,8 +128,7 @@ class BulkResult(Sequence[TriggerResult]):
         self._event.append(event)
         self._recipients.append(recipients)
         if transaction_id is not None:
-            self._given.extend([None] * (at - len(self._given)))
-            self._given.append(transaction_id)
+            self._give(transaction_id)
         if problems:
             self._problems[at] = problems
         if duplicate:
@@ -131,8 +143,7 @@ class BulkResult(Sequence[TriggerResult]):
     @property
     def errors(self) -> Mapping[int, TriggerResult]:
         """Every result that is not `processed`, by position; each with at least one problem."""
-        processed = STATUSES.index("processed")
-        return {at: self._result(at) for at, code in enumerate(self._status) if code != processed}
+        return {at: self._result(at) for at, code in enumerate(self._status) if code != PROCESSED}
 
     def raise_for_status(self) -> BulkResult:
         """Itself.

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from notifykit.errors import InputError
 from notifykit.flow.facts import Facts, has_address
-from notifykit.flow.runs import Changes, Instant, Runs, Wait
+from notifykit.flow.runs import Changes, Instant, Origin, Runs, Wait
 from notifykit.flow.trail import Mark, Trail
 from notifykit.ids import at_step
 from notifykit.model.codes import ChannelCode, JobKind, MessageStatus, RunStatus
@@ -92,6 +92,7 @@ class Advance:
         self.changes = Changes.of(runs)
         self.scope: dict[str, Any] = dict.fromkeys(("payload", "subscriber", "actor", "tenant", "steps"))
         self._views: dict[int, Json] = {}
+        self._sees_subscriber = "subscriber" in compiled(self.workflow).reads
 
     def go(self, position: int) -> Changes:
         """Move everybody on from a step, as far as they get."""
@@ -212,7 +213,7 @@ class Advance:
                 continue
             content, shown = 0, text
             if origin.fans_out and not personal and own[place] is None:
-                content, shown = self._share(origin.id, index, origin.shared, text), NOTHING
+                content, shown = self._share(origin, index, text), NOTHING
             add(
                 (
                     ids[place] << 6 | index,
@@ -233,10 +234,12 @@ class Advance:
             ways[place] = next_way.setdefault(way, go(way, sent)) if known is None else known
         return self._without(moving, failed) if failed and step.step.stop_on_fail else moving
 
-    def _share(self, event: int, index: int, shared: set[int], text: tuple[Any, ...]) -> int:
-        number = at_step(event, index)
-        if index not in shared:
-            shared.add(index)
+    def _share(self, origin: Origin, index: int, text: tuple[Any, ...]) -> int:
+        number = at_step(origin.id, index)
+        if origin.shared is None:
+            origin.shared = set()
+        if index not in origin.shared:
+            origin.shared.add(index)
             self.changes.contents.append((number, *text))
         return number
 
@@ -350,14 +353,16 @@ class Advance:
     def _fill(self, place: int) -> None:
         """Let the scope be that of one run."""
         runs, scope = self.runs, self.scope
-        origin, own, person = runs.origins[place], runs.payloads[place], runs.people[place]
+        origin, own = runs.origins[place], runs.payloads[place]
         scope["payload"] = origin.payload if own is None else own
         scope["actor"], scope["tenant"] = origin.actor, origin.tenant
         scope["steps"] = self.world.trail.records[runs.ways[place]]
-        seen = self._views.get(id(person))
-        if seen is None:
-            seen = self._views[id(person)] = view(person)
-        scope["subscriber"] = seen
+        if self._sees_subscriber:
+            person = runs.people[place]
+            seen = self._views.get(id(person))
+            if seen is None:
+                seen = self._views[id(person)] = view(person)
+            scope["subscriber"] = seen
 
     def _overrides(self, step: CompiledStep, place: int) -> Json:
         overrides = self.runs.origins[place].overrides

@@ -11,11 +11,11 @@ from sqlalchemy import bindparam, select, update
 from notifykit.clock import micros
 from notifykit.flow.intake import FIND_TENANTS, Request, TenantRow
 from notifykit.flow.recipients import Direct, Named
-from notifykit.ids import text_of
+from notifykit.flow.runs import Origin, Runs
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import subscriber, tenant, topic, topic_member
 from notifykit.model.trace import line
-from notifykit.model.values import Json, Topic
+from notifykit.model.values import Topic
 from notifykit.resources.subscriber_fields import GivenSubscriber, Row
 from notifykit.resources.subscriber_rows import COLUMNS, State, load_many, save_many, state_of
 from notifykit.store.statement import Statement, within
@@ -65,25 +65,19 @@ PRELOADED = 8
 
 
 @dataclass(slots=True)
-class Member:
-    """One recipient of one event: the subscriber as of the event, and a payload of its own where it has one."""
-
-    person: Row
-    payload: Json | None = None
-
-
-@dataclass(slots=True)
 class People:
-    """Subscribers that a chunk names, as they stand in the order of its triggers.
+    """Subscribers that a segment names, as they stand in the order of its triggers.
 
     Attributes:
-        states: By subscriber id.
-        rows: Members of small topics, by row id.
+        rows: By subscriber id.
+        members: Members of small topics as they are stored, by row id.
+        states: Of those that something was given of.
     """
 
     unit: Unit
+    rows: dict[str, Row] = field(default_factory=dict)
+    members: dict[int, Row] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
-    rows: dict[int, Row] = field(default_factory=dict)
 
     def load(self, requests: Sequence[Request], named: Iterable[Iterable[Named]]) -> None:
         """Read, and make where they are unknown, all subscribers that the requests name.
@@ -91,40 +85,56 @@ class People:
         A new one is inserted before anything is laid over it: whoever comes first, the row that is there counts. In a
         rehearsal it gets an id below 0 instead.
         """
-        given = [one for many in named for one in many]
-        actors = [request.actor for request in requests if request.actor is not None]
-        keys = {one if isinstance(one, str) else one.subscriber_id for one in (*given, *actors)}
-        keys |= {one.subscriber_id for request in requests for one in request.audience.addresses}
-        found = load_many(self.unit, keys - self.states.keys())
-        fresh = {key: state_of(key, found.get(key)) for key in keys - self.states.keys()}
-        new = [state for state in fresh.values() if state.stored is None]
+        keys: set[str] = set()
+        given: list[Direct | GivenSubscriber] = []
+        for many in named:
+            for one in many:
+                keys.add(one) if isinstance(one, str) else given.append(one)
+        for request in requests:
+            if request.actor is not None:
+                keys.add(request.actor) if isinstance(request.actor, str) else given.append(request.actor)
+            given.extend(request.audience.addresses)
+        keys.update(one.subscriber_id for one in given)
+        merging = {one.subscriber_id for one in given if _gives(one)}
+        self.rows = load_many(self.unit, keys)
+        self._make(sorted(keys - self.rows.keys()))
+        for key in merging:
+            self.states[key] = state_of(key, self.rows[key])
+
+    def _make(self, keys: Sequence[str]) -> None:
+        new = [state_of(key, None) for key in keys]
         if self.unit.dry:
-            for at, state in enumerate(new, len(self.states) + 1):
+            for at, state in enumerate(new, 1):
                 state.row = (-at, *state.row[1:])
         elif new:
             save_many(self.unit, new)
-        self.states.update(fresh)
+        self.rows.update((state.row[1], state.row) for state in new)
 
-    def named(self, one: str | Direct | GivenSubscriber) -> Row:
+    def take(self, one: Direct | GivenSubscriber) -> Row:
         """A subscriber as of now, what is given laid over."""
-        if isinstance(one, str):
-            return self.states[one].row
-        state = self.states[one.subscriber_id]
         given = one if isinstance(one, GivenSubscriber) else one.given
         if given is not None and not given.is_bare:
+            state = self.states[one.subscriber_id]
             state.take(GivenSubscriber(one.subscriber_id, given.fields, given.channels))
-        return state.row
+            self.rows[one.subscriber_id] = state.row
+        return self.rows[one.subscriber_id]
 
-    def member(self, number: int) -> Row | None:
-        """A member of a small topic as of now, by row id."""
-        row = self.rows.get(number)
-        state = self.states.get(row[1]) if row else None
-        return row if state is None else state.row
+    def actor(self, request: Request) -> Row | None:
+        """The actor of an event as of now, what is given laid over."""
+        actor = request.actor
+        if actor is None:
+            return None
+        return self.rows[actor] if isinstance(actor, str) else self.take(actor)
 
     def save(self) -> None:
         """Write what differs from what is stored."""
-        if not self.unit.dry:
+        if self.states and not self.unit.dry:
             save_many(self.unit, [state for state in self.states.values() if state.given])
+
+
+def _gives(one: Direct | GivenSubscriber) -> bool:
+    given = one if isinstance(one, GivenSubscriber) else one.given
+    return given is not None and not given.is_bare
 
 
 @dataclass(slots=True)
@@ -156,14 +166,18 @@ class Topics:
         """Whether all members of the request's topics have been read."""
         return all(self.ids[one.key] in self.members for one in request.audience.topics if one.key in self.ids)
 
+    def of(self, request: Request) -> list[tuple[Topic, list[int]]]:
+        """The known topics of a request with the members that have been read."""
+        return [
+            (one, self.members.get(self.ids[one.key], [])) for one in request.audience.topics if one.key in self.ids
+        ]
+
 
 def load_members(unit: Unit, people: People, topics: Topics, requests: Sequence[Request]) -> None:
-    """Read the rows of the members of small topics that are not known yet."""
+    """Read the rows of the members of small topics."""
     wanted = {who for one in _known_topics(topics, requests) for who in topics.members.get(one, ())}
-    wanted -= {state.row[0] for state in people.states.values()}
     if wanted:
-        people.rows = {row[0]: row for row in BY_ROW.rows(unit, ids=sorted(wanted))}
-    people.rows |= {state.row[0]: state.row for state in people.states.values()}
+        people.members = {row[0]: row for row in BY_ROW.rows(unit, ids=sorted(wanted))}
 
 
 def _known_topics(topics: Topics, requests: Sequence[Request]) -> set[int]:
@@ -174,41 +188,76 @@ def trace_topics(unit: Unit, topics: Topics, request: Request) -> None:
     """Note unknown topics on the event; they are no error (D9)."""
     for one in request.audience.topics:
         if one.key not in topics.ids:
-            request.lines.append(line(micros(unit.now), None, "topic_unknown", None, {"topic": one.key}))
+            request.lines += (line(micros(unit.now), None, "topic_unknown", None, {"topic": one.key}),)
 
 
 def address_only(requests: Sequence[Request], numbers: Iterator[int]) -> None:
     """Give addresses without a subscriber an id that nothing else can have."""
     for request in requests:
-        request.audience.addresses = [
-            Direct(f"{UNLISTED}{next(numbers):x}", one.given, one.payload) for one in request.audience.addresses
-        ]
+        if request.audience.addresses:
+            request.audience.addresses = tuple(
+                Direct(f"{UNLISTED}{next(numbers):x}", one.given, one.payload) for one in request.audience.addresses
+            )
 
 
-def small_audience(people: People, topics: Topics, request: Request, actor: int) -> list[Member]:
-    """Everybody that an event of a normal size goes to; direct ones first, nobody twice."""
-    audience = request.audience
-    members = [
-        Member(people.named(one), None if isinstance(one, str) else one.payload) for one in audience.named.values()
-    ]
-    members += [Member(people.named(one), one.payload) for one in audience.addresses]
-    if audience.topics:
-        seen = {member.person[0] for member in members}
-        for one in audience.topics:
-            for number in topics.members.get(topics.ids.get(one.key, 0), ()):
-                person = people.member(number)
-                if person is None or number in seen or number == actor or person[1] in one.exclude:
-                    continue
+def enlist(
+    runs: Runs,
+    origin: Origin,
+    people: People,
+    named: Iterable[Named],
+    topics: Sequence[tuple[Topic, list[int]]],
+    actor: int,
+) -> int:
+    """One more run for everybody that an event goes to: direct ones first, then members of topics, nobody twice.
+
+    Args:
+        runs: The columns that they are added to.
+        origin: The event.
+        people: Who is who as of the event.
+        named: Ids, subscribers with facts, and addresses.
+        topics: Topics with the row ids of their members.
+        actor: The row id of who is left out of topics; 0 for nobody.
+
+    Returns:
+        How many there are.
+    """
+    start = len(runs.people)
+    for one in named:
+        runs.people.append(people.rows[one] if isinstance(one, str) else people.take(one))
+        runs.payloads.append(None if isinstance(one, str) else one.payload)
+    if topics:
+        _enlist_members(runs, people, topics, {actor, *(person[0] for person in runs.people[start:])})
+    count = len(runs.people) - start
+    runs.origins += [origin] * count
+    runs.ways += [0] * count
+    return count
+
+
+def _enlist_members(runs: Runs, people: People, topics: Sequence[tuple[Topic, list[int]]], seen: set[int]) -> None:
+    before = len(runs.people)
+    for one, members in topics:
+        for number in members:
+            stored = people.members.get(number)
+            if stored is not None and number not in seen and stored[1] not in one.exclude:
                 seen.add(number)
-                members.append(Member(person))
-    return members
+                runs.people.append(people.rows.get(stored[1], stored))
+    runs.payloads += [None] * (len(runs.people) - before)
 
 
-def pages(unit: Unit, topics: Topics, request: Request, actor: int, direct: set[int]) -> Iterator[list[Member]]:
+def enlist_page(runs: Runs, origin: Origin, page: Sequence[Row]) -> None:
+    """One more run for every subscriber of a page."""
+    runs.people += page
+    runs.payloads += [None] * len(page)
+    runs.origins += [origin] * len(page)
+    runs.ways += [0] * len(page)
+
+
+def pages(unit: Unit, topics: Topics, request: Request, actor: int, direct: set[int]) -> Iterator[list[Row]]:
     """Topics of any size, or everyone, page by page; without the actor and those served directly."""
     source = _everyone(unit) if request.audience.everyone else _members(unit, topics, request.audience.topics)
+    without = direct | {actor} if actor else direct
     for page in source:
-        yield [Member(person) for person in page if person[0] != actor and person[0] not in direct]
+        yield [person for person in page if person[0] not in without] if without else page
 
 
 def _everyone(unit: Unit) -> Iterator[list[Row]]:
@@ -286,8 +335,3 @@ class Tenants:
             unit, [{"number": row.id, "new_name": row.name, "new_data": row.data, "now": unit.now} for row in rows]
         )
         self.changed.clear()
-
-
-def shown_transaction(request: Request) -> str:
-    """The transaction id of a stored request, as it is shown outside."""
-    return request.transaction_id or text_of("txn", request.event)

@@ -118,7 +118,7 @@ def _add(runs: Runs, one: _Resumed, origins: dict[int, Origin]) -> None:
     if origin is None:
         origin = origins[found.event] = Origin(
             found.event,
-            found.transaction_id,
+            found.given,
             found.event_payload,
             found.actor,
             found.tenant,

@@ -16,7 +16,7 @@ from notifykit.flow.audience import People, Tenants, Topics
 from notifykit.flow.facts import Facts
 from notifykit.flow.intake import Request, take_in
 from notifykit.flow.runs import Changes, Instant, Runs
-from notifykit.flow.segment import FIND_GIVEN, add_members, origin_of
+from notifykit.flow.segment import FIND_GIVEN, origin_of
 from notifykit.flow.trail import Mark, Record, Trail
 from notifykit.model.codes import ChannelCode, RunStatus
 from notifykit.results import Plan, Planned, SkipReason
@@ -107,49 +107,37 @@ class _Rehearsal:
 
     def _runs(self) -> Runs:
         """Everybody the trigger goes to; on the way, those whom it leaves out."""
-        unit, request = self.unit, self.request
+        unit, request, people = self.unit, self.request, self.people
+        who = request.audience
         topics = Topics.load(unit, [request])
         audience.address_only([request], count(1))
-        self.people.load([request], [request.audience.named.values()])
-        actor = 0 if request.actor is None else self.people.named(request.actor)[0]
-        origin = origin_of(request, self.people, Tenants.load(unit, [request]))
-        direct = replace(request.audience, topics=[], everyone=False)
-        members = audience.small_audience(self.people, topics, replace(request, audience=direct), actor)
+        people.load([request], [who.named.values()])
+        actor = people.actor(request)
+        number = 0 if actor is None else actor[0]
+        origin = origin_of(request, actor, Tenants.load(unit, [request]).of(request))
         for problem in request.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
-        served = {member.person[0] for member in members}
-        if request.audience.everyone or request.audience.topics:
-            for page in audience.pages(unit, topics, request, actor, served):
-                members += page
-            self._not_served(topics, {member.person[1] for member in members})
         runs = Runs(request.pinned)
-        add_members(runs, origin, members)
+        audience.enlist(runs, origin, people, (*who.named.values(), *request.audience.addresses), (), 0)
+        if who.everyone or who.topics:
+            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.people}):
+                audience.enlist_page(runs, origin, page)
+            self._not_served(topics, {person[1] for person in runs.people}, number)
         runs.ids = list(range(1, len(runs) + 1))
         return runs
 
-    def _not_served(self, topics: Topics, served: set[str]) -> None:
+    def _not_served(self, topics: Topics, served: set[str], actor: int) -> None:
         """Those of the topics, or of everyone, who are left out: the actor, and the excluded."""
-        request = self.request
-        actor = (
-            None
-            if request.actor is None
-            else request.actor
-            if isinstance(request.actor, str)
-            else request.actor.subscriber_id
-        )
-        reached = replace(
-            request,
-            audience=replace(request.audience, topics=[replace(one, exclude=()) for one in request.audience.topics]),
-        )
-        for page in audience.pages(self.unit, topics, reached, 0, set()):
-            for member in page:
-                who = member.person[1]
-                if who in served:
+        who = self.request.audience
+        reached = replace(who, topics=tuple(replace(one, exclude=()) for one in who.topics))
+        for page in audience.pages(self.unit, topics, replace(self.request, audience=reached), 0, set()):
+            for person in page:
+                if person[1] in served:
                     continue
-                if who == actor:
-                    self._leave_out(who, "skip", "actor", "the actor is left out of topics and broadcasts")
+                if person[0] == actor:
+                    self._leave_out(person[1], "skip", "actor", "the actor is left out of topics and broadcasts")
                 else:
-                    self._leave_out(who, "skip", "excluded", "excluded from every topic that has this member")
+                    self._leave_out(person[1], "skip", "excluded", "excluded from every topic that has this member")
 
     def _leave_out(self, who: str, outcome: Literal["skip", "fail"], reason: SkipReason | None, rule: str) -> None:
         self.rows.append(Planned(who, None, None, outcome, self.unit.now, reason, rule))

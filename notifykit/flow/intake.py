@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 
 from notifykit.errors import InputError, NotFoundError, NotifyKitError, PayloadError, nearest
 from notifykit.flow import recipients
-from notifykit.flow.recipients import Audience
+from notifykit.flow.recipients import NOBODY, Audience
 from notifykit.flow.wire import Asked, form_problem, text_problem
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
@@ -58,6 +58,7 @@ class Request:
     Attributes:
         asked: What was asked for.
         status: `processed` until something refuses it.
+        live: Nothing has refused it so far, and it is no duplicate.
         problems: What is wrong with it, or with some of its recipients.
         error: What `trigger` raises; None where the refusal is a result.
         version: The workflow's version.
@@ -76,25 +77,26 @@ class Request:
 
     asked: Asked
     status: Status = "processed"
-    problems: list[Problem] = field(default_factory=list)
+    live: bool = True
+    problems: tuple[Problem, ...] = ()
     error: NotifyKitError | None = None
     version: StoredVersion | None = None
     payload: Json = field(default_factory=dict)
     payload_text: str = "{}"
     overrides_text: str | None = None
     tenant: tuple[str, Json] | None = None
-    audience: Audience = field(default_factory=Audience)
+    audience: Audience = NOBODY
     actor: str | GivenSubscriber | None = None
     transaction_id: str | None = None
     event: int = 0
     recipients: int = 0
     duplicate: bool = False
-    lines: list[str] = field(default_factory=list)
+    lines: tuple[str, ...] = ()
 
     def refuse(self, status: Status, problem: Problem, error: type[NotifyKitError] | None = None) -> None:
         """Refuse the trigger, or note one more problem of a refused one."""
-        self.status = status
-        self.problems.append(problem)
+        self.status, self.live = status, False
+        self.problems += (problem,)
         if error is not None and self.error is None:
             self.error = (
                 error(str(problem), field=problem.field) if issubclass(error, InputError) else error(str(problem))
@@ -103,11 +105,6 @@ class Request:
     def refuse_for(self, error: InputError, kind: type[InputError] = InputError) -> None:
         """Refuse the trigger for an error whose message begins with its field."""
         self.refuse("error", Problem(error.field, str(error).removeprefix(f"{error.field}: ")), kind)
-
-    @property
-    def live(self) -> bool:
-        """Nothing has refused it so far."""
-        return self.status == "processed" and not self.duplicate
 
     @property
     def pinned(self) -> StoredVersion:
@@ -190,8 +187,8 @@ def _read_tenant(unit: Unit, request: Request, given: Any) -> None:
         name = min(map(str, unknown))
         advice = nearest(name, ("identifier", "name", "data"))
         return request.refuse("error", Problem(f"tenant.{name}", f"a tenant has no such field.{advice}"), InputError)
-    if problem := text_problem(identifier):
-        return request.refuse("error", Problem("tenant.identifier", problem), InputError)
+    if wrong := text_problem(identifier):
+        return request.refuse("error", Problem("tenant.identifier", wrong), InputError)
     if unit.tenant is not None and identifier != unit.tenant:
         problem = f"this door sees only the tenant {unit.tenant!r}; use the engine itself for {identifier!r}"
         return request.refuse("error", Problem("tenant", problem), InputError)
@@ -273,14 +270,14 @@ def _overrides(unit: Unit, requests: Sequence[Request]) -> None:
 def _recipients(unit: Unit, requests: Sequence[Request]) -> None:
     for request, found in zip(requests, recipients.read(unit, requests), strict=True):
         request.audience = found
-        request.problems.extend(found.problems)
+        request.problems += found.problems
         if found.missing:
             problem = Problem("to", "None is nobody; give a subscriber id, a list, `Topic`, `Everyone` or a select")
             request.refuse("error", problem, InputError)
         elif found.empty and not found.problems:
             request.refuse("subscriber_id_missing", Problem("to", "no recipient is given"))
         elif found.empty:
-            request.status = "error"
+            request.status, request.live = "error", False
             request.error = InputError("; ".join(map(str, found.problems)), field=found.problems[0].field)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sqlalchemy import Executable, SelectBase
@@ -33,7 +33,7 @@ Named: TypeAlias = str | Direct
 """An id alone stays a text: a hundred thousand of them may come from a `select`."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Audience:
     """Who a trigger is for.
 
@@ -47,12 +47,12 @@ class Audience:
         missing: `to` was None.
     """
 
-    named: dict[str, Named] = field(default_factory=dict)
-    addresses: list[Direct] = field(default_factory=list)
-    topics: list[Topic] = field(default_factory=list)
+    named: dict[str, Named]
+    addresses: tuple[Direct, ...] = ()
+    topics: tuple[Topic, ...] = ()
     everyone: bool = False
     selected: bool = False
-    problems: list[Problem] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
     missing: bool = False
 
     @property
@@ -66,6 +66,9 @@ class Audience:
     def fans_out(self) -> bool:
         """Its size is not written in the call: text that is the same for all is kept once."""
         return bool(self.topics or self.everyone or self.selected)
+
+
+NOBODY = Audience({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
     out: list[Audience] = []
     waiting: list[_Facts] = []
     for place, request in enumerate(requests):
-        audience = Audience()
+        audience = Audience({})
         out.append(audience)
         to = request.asked.to
         if type(to) is str:
@@ -108,7 +111,7 @@ def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
     for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
         _with_facts(requests[one.place], out[one.place], one, found)
     for place in {one.place for one in waiting if out[one.place].problems}:
-        out[place].problems.sort(key=_position)
+        out[place].problems = tuple(sorted(out[place].problems, key=_position))
     return out
 
 
@@ -146,7 +149,7 @@ def _actor_id(actor: Any) -> str | Problem:
 def _id(audience: Audience, text: str, path: str) -> None:
     key = text.strip()
     if problem := text_problem(key):
-        audience.problems.append(Problem(path, problem, key[:80]))
+        audience.problems += (Problem(path, problem, key[:80]),)
     else:
         audience.named[key] = key
 
@@ -156,7 +159,7 @@ def _forms(unit: Unit, request: Request, audience: Audience, place: int, to: Any
     if _is_one(to):
         return _form(unit, request, audience, place, to, "to", waiting)
     if not isinstance(to, Iterable) or isinstance(to, (bytes, bytearray)):
-        audience.problems.append(Problem("to", f"{type(to).__name__} is no form of recipient"))
+        audience.problems += (Problem("to", f"{type(to).__name__} is no form of recipient"),)
         return None
     for at, one in enumerate(to):
         _form(unit, request, audience, place, one, f"to.{at}", waiting)
@@ -185,7 +188,7 @@ def _form(
     elif isinstance(key := getattr(one, "subscriber_id", None), str):
         _id(audience, key, path)
     else:
-        audience.problems.append(Problem(path, f"{type(one).__name__} is no form of recipient"))
+        audience.problems += (Problem(path, f"{type(one).__name__} is no form of recipient"),)
 
 
 def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, waiting: list[_Facts]) -> None:
@@ -193,7 +196,7 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
     if kind == "Topic" or "topicKey" in one or "topic_key" in one:
         unknown = one.keys() - {"type", "topicKey", "topic_key", "exclude"}
         if unknown:
-            audience.problems.append(Problem(f"{path}.{min(map(str, unknown))}", "a topic has no such field"))
+            audience.problems += (Problem(f"{path}.{min(map(str, unknown))}", "a topic has no such field"),)
         else:
             _topic(audience, one.get("topicKey", one.get("topic_key")), one.get("exclude") or (), path)
         return
@@ -203,15 +206,15 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
 
 def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
     if not isinstance(key, str) or text_problem(key.strip()):
-        audience.problems.append(Problem(f"{path}.topic_key", "a topic's key is a text of 1 to 255 characters"))
+        audience.problems += (Problem(f"{path}.topic_key", "a topic's key is a text of 1 to 255 characters"),)
     elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
-        audience.problems.append(Problem(f"{path}.exclude", "a list of subscriber ids is expected"))
+        audience.problems += (Problem(f"{path}.exclude", "a list of subscriber ids is expected"),)
     else:
         left_out = [one.strip() if isinstance(one, str) else one for one in exclude]
         if any(not isinstance(one, str) for one in left_out):
-            audience.problems.append(Problem(f"{path}.exclude", "every excluded id is a text"))
+            audience.problems += (Problem(f"{path}.exclude", "every excluded id is a text"),)
         else:
-            audience.topics.append(Topic(key.strip(), tuple(left_out)))
+            audience.topics += (Topic(key.strip(), tuple(left_out)),)
 
 
 def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
@@ -235,22 +238,22 @@ def _with_facts(request: Request, audience: Audience, one: _Facts, found: GivenS
         else str(one.facts.get("subscriber_id", one.facts.get("subscriberId", "")))[:80] or None
     )
     if isinstance(found, list):
-        audience.problems.extend(
+        audience.problems += tuple(
             Problem(".".join(filter(None, (one.path, each.field))), each.message, who) for each in found
         )
         return
     if one.address_only and not one.facts.keys() & {"email", "phone", "channels"}:
-        audience.problems.append(
-            Problem(one.path, "a recipient without an id needs an address: email, phone or channels")
+        audience.problems += (
+            Problem(one.path, "a recipient without an id needs an address: email, phone or channels"),
         )
         return
     payload = None if one.payload is None else own_payload(request.pinned.workflow, request.payload, one.payload)
     if isinstance(payload, str):
-        audience.problems.append(Problem(f"{one.path}.payload", payload, who))
+        audience.problems += (Problem(f"{one.path}.payload", payload, who),)
         return
     direct = Direct(found.subscriber_id, found, payload)
     if one.address_only:
-        audience.addresses.append(direct)
+        audience.addresses += (direct,)
     else:
         audience.named[found.subscriber_id] = direct
 
@@ -272,11 +275,11 @@ def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase,
     names = list(result.keys())[1:]
     for row in result:
         if row[0] is None:
-            audience.problems.append(Problem(path, "a selected subscriber id is NULL"))
+            audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
             continue
         key = str(row[0]).strip()
         if problem := text_problem(key):
-            audience.problems.append(Problem(path, problem, key[:80]))
+            audience.problems += (Problem(path, problem, key[:80]),)
         elif key not in audience.named:
             _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
 
@@ -287,6 +290,6 @@ def _selected(request: Request, audience: Audience, key: str, own: dict[str, Any
         return
     payload = own_payload(request.pinned.workflow, request.payload, own)
     if isinstance(payload, str):
-        audience.problems.append(Problem(f"{path}.payload", payload, key))
+        audience.problems += (Problem(f"{path}.payload", payload, key),)
     else:
         audience.named[key] = Direct(key, None, payload)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from notifykit.clock import micros
+from notifykit.ids import text_of
 from notifykit.model.codes import RunStatus
 from notifykit.model.values import Json
 from notifykit.workflow.registry import StoredVersion
@@ -20,25 +21,30 @@ class Origin:
 
     Attributes:
         id: The event's id.
-        transaction_id: As it is shown outside.
+        given: The given transaction id, or None.
         payload: The JSON form.
         actor: What templates see of the actor, or None.
         tenant: What templates see of the tenant, or None.
         tenant_id: The tenant's row, 0 for none.
         overrides: As given, or None.
         fans_out: A topic, everyone or a `select` is among the recipients: text that is the same for all is kept once.
-        shared: By step index: such text is in the content table already.
+        shared: Indexes of the steps whose text is in the content table already.
     """
 
     id: int
-    transaction_id: str
+    given: str | None
     payload: Json
     actor: Json | None = None
     tenant: Json | None = None
     tenant_id: int = 0
     overrides: Json | None = None
     fans_out: bool = False
-    shared: set[int] = field(default_factory=set)
+    shared: set[int] | None = None
+
+    @property
+    def transaction_id(self) -> str:
+        """The transaction id as it is shown outside."""
+        return self.given or text_of("txn", self.id)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -11,13 +12,15 @@ from sqlalchemy import bindparam, select, update
 
 from notifykit.flow import apply, audience, facts
 from notifykit.flow.advance import World, advance
-from notifykit.flow.audience import Member, People, Tenants, Topics
-from notifykit.flow.intake import Request
+from notifykit.flow.audience import People, Tenants, Topics
+from notifykit.flow.intake import Request, TenantRow
+from notifykit.flow.recipients import NOBODY
 from notifykit.flow.runs import Origin, Runs
 from notifykit.flow.trail import Trail
+from notifykit.ids import text_of
 from notifykit.model import Event
 from notifykit.model.tables import event
-from notifykit.resources.subscriber_fields import view
+from notifykit.resources.subscriber_fields import Row, view
 from notifykit.results import STATUSES, Problem
 from notifykit.signals import TriggerProcessed
 from notifykit.store.endings import drop_unlisted
@@ -112,40 +115,43 @@ class Writer:
     def _large(self, request: Request, tenants: Tenants) -> Generator[None, None, None]:
         unit = self.unit
         people = People(unit)
-        people.load([request], [])
-        actor = 0 if request.actor is None else people.named(request.actor)[0]
-        origin = origin_of(request, people, tenants)
+        people.load([replace(request, audience=NOBODY)], [])
+        actor = people.actor(request)
+        origin = origin_of(request, actor, tenants.of(request))
         people.save()
         tenants.save(unit)
-        direct: set[int] = set()
-        for members in self._large_pages(request, people, actor, direct):
-            runs = Runs(request.pinned)
-            add_members(runs, origin, members)
+        number = 0 if actor is None else actor[0]
+        for runs in self._large_parts(request, origin, number):
             runs.ids = unit.ids(len(runs))
             request.recipients += len(runs)
             yield from self._move([runs])
-        self._store_events([(request, actor, origin.tenant_id)])
+        self._store_events([(request, number, origin.tenant_id)])
 
-    def _large_pages(self, request: Request, people: People, actor: int, direct: set[int]) -> Iterator[list[Member]]:
+    def _large_parts(self, request: Request, origin: Origin, actor: int) -> Iterator[Runs]:
         unit, who = self.unit, request.audience
+        direct: set[int] = set()
         named = iter([*who.named.values(), *who.addresses])
         while part := list(islice(named, unit.chunk)):
-            people = People(unit, {key: state for key, state in people.states.items() if state.row[0] == actor})
+            people, runs = People(unit), Runs(request.pinned)
             people.load([], [part])
-            members = [Member(people.named(one), None if isinstance(one, str) else one.payload) for one in part]
+            audience.enlist(runs, origin, people, part, (), 0)
             people.save()
-            direct.update(member.person[0] for member in members)
-            yield members
+            direct.update(person[0] for person in runs.people)
+            yield runs
         if who.everyone or who.topics:
-            for members in audience.pages(unit, self.topics, request, actor, direct):
-                if members:
-                    yield members
+            for page in audience.pages(unit, self.topics, request, actor, direct):
+                runs = Runs(request.pinned)
+                audience.enlist_page(runs, origin, page)
+                if page:
+                    yield runs
 
     # -- rows
 
     def _store_events(self, rows: Sequence[tuple[Request, int, int]]) -> None:
         unit = self.unit
-        insert_rows(unit, Event, EVENT, [event_row(unit, *row) for row in rows if row[0].transaction_id is None])
+        stamp = unit.moment(unit.now)
+        fresh = [event_row(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
+        insert_rows(unit, Event, EVENT, fresh)
         COMPLETE.many(
             unit,
             [
@@ -166,7 +172,9 @@ class Writer:
         if unit.listens("trigger_processed"):
             for request, _, _ in rows:
                 key = request.pinned.workflow.key
-                unit.emit(TriggerProcessed(audience.shown_transaction(request), key, request.recipients))
+                unit.emit(
+                    TriggerProcessed(request.transaction_id or text_of("txn", request.event), key, request.recipients)
+                )
 
     def _move(self, groups: Sequence[Runs]) -> Generator[None, None, None]:
         """Move runs in chunks that may hold several workflows."""
@@ -196,20 +204,21 @@ def claim_transaction_ids(unit: Unit, segment: Sequence[Request]) -> list[tuple[
         if request.transaction_id is None:
             continue
         if request.transaction_id in first:
-            request.duplicate = True
+            request.duplicate, request.live = True, False
             repeated.append((request, first[request.transaction_id]))
         else:
             first[request.transaction_id] = request
     if first:
-        rows = [event_row(unit, request, 0, 0) for _, request in sorted(first.items())]
+        stamp = unit.moment(unit.now)
+        rows = [event_row(unit, stamp, request, 0, 0) for _, request in sorted(first.items())]
         insert_new(unit, Event, EVENT, rows)
         for given, number, recipients, errors in FIND_GIVEN.rows(
             unit, environment=unit.environment, given=sorted(first)
         ):
             request = first[given]
             if number != request.event:
-                request.duplicate, request.event, request.recipients = True, number, recipients
-                request.problems = [Problem(*each) for each in errors or ()]
+                request.duplicate, request.live, request.event, request.recipients = True, False, number, recipients
+                request.problems = tuple(Problem(*each) for each in errors or ())
     return repeated
 
 
@@ -224,34 +233,29 @@ def gather(
     groups: dict[int, Runs] = {}
     rows = []
     for request in requests:
-        actor = 0 if request.actor is None else people.named(request.actor)[0]
-        origin = origin_of(request, people, tenants)
-        members = audience.small_audience(people, topics, request, actor)
-        request.recipients = len(members)
+        actor = people.actor(request)
+        number = 0 if actor is None else actor[0]
+        origin = origin_of(request, actor, tenants.of(request))
         version = request.pinned
         runs = groups.get(version.version_id)
         if runs is None:
             runs = groups[version.version_id] = Runs(version)
-        add_members(runs, origin, members)
-        rows.append((request, actor, origin.tenant_id))
+        who = request.audience
+        named = (*who.named.values(), *who.addresses)
+        request.recipients = audience.enlist(
+            runs, origin, people, named, topics.of(request) if who.topics else (), number
+        )
+        rows.append((request, number, origin.tenant_id))
     return list(groups.values()), rows
 
 
-def origin_of(request: Request, people: People, tenants: Tenants) -> Origin:
+def origin_of(request: Request, actor: Row | None, tenant: TenantRow | None) -> Origin:
     """The event as its runs see it."""
-    key = (
-        None
-        if request.actor is None
-        else request.actor
-        if isinstance(request.actor, str)
-        else request.actor.subscriber_id
-    )
-    tenant = tenants.of(request)
     return Origin(
         request.event,
-        audience.shown_transaction(request),
+        request.transaction_id,
         request.payload,
-        None if key is None else view(people.named(key)),
+        None if actor is None else view(actor),
         None if tenant is None else tenant.view,
         0 if tenant is None else tenant.id,
         request.asked.overrides,
@@ -259,17 +263,8 @@ def origin_of(request: Request, people: People, tenants: Tenants) -> Origin:
     )
 
 
-def add_members(runs: Runs, origin: Origin, members: Sequence[Member]) -> None:
-    """One more run for each member."""
-    count = len(members)
-    runs.origins += [origin] * count
-    runs.people += [member.person for member in members]
-    runs.payloads += [member.payload for member in members]
-    runs.ways += [0] * count
-
-
-def event_row(unit: Unit, request: Request, actor: int, tenant: int) -> tuple[Any, ...]:
-    """An event as it is stored."""
+def event_row(unit: Unit, stamp: Any, request: Request, actor: int, tenant: int) -> tuple[Any, ...]:
+    """An event as it is stored; `stamp` is the time of it."""
     version = request.pinned
     return (
         request.event,
@@ -283,9 +278,9 @@ def event_row(unit: Unit, request: Request, actor: int, tenant: int) -> tuple[An
         request.overrides_text,
         PROCESSED,
         request.recipients,
-        to_json(errors).decode() if (errors := _errors(request)) else None,
+        to_json(_errors(request)).decode() if request.problems else None,
         "".join(request.lines) or None,
-        unit.moment(unit.now),
+        stamp,
     )
 
 

@@ -150,6 +150,9 @@ def _size(topics: audience.Topics, request: Request) -> int:
 
 
 def _note(result: BulkResult, request: Request) -> None:
+    if request.live and not request.problems:
+        result.add_processed(request.event, request.recipients, request.transaction_id)
+        return
     asked_for = request.asked.transaction_id
     given = asked_for.strip() if isinstance(asked_for, str) else ""
     result.add(
@@ -157,6 +160,6 @@ def _note(result: BulkResult, request: Request) -> None:
         event=request.event,
         recipients=request.recipients,
         transaction_id=request.transaction_id if request.status == "processed" else given,
-        problems=tuple(request.problems),
+        problems=request.problems,
         duplicate=request.duplicate,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2.exceptions import SecurityError, UndefinedError
 
+from notifykit.errors import DefinitionError
 from notifykit.render import plain
 from notifykit.render.conditions import CompiledCondition, Expression, Function
 from notifykit.render.fields import LAYOUTS, NAMES, Layout
@@ -170,26 +172,6 @@ class Compiled:
     steps: tuple[CompiledStep, ...]
     reads: frozenset[str]
 
-    @property
-    def needs_subscriber(self) -> bool:
-        """An active step names the subscriber, or calls the host."""
-        return "subscriber" in self.reads
-
-    @property
-    def needs_steps(self) -> bool:
-        """An active step names the records of earlier ones, or calls the host."""
-        return "steps" in self.reads
-
-    @property
-    def needs_actor(self) -> bool:
-        """An active step names the actor, or calls the host."""
-        return "actor" in self.reads
-
-    @property
-    def needs_tenant(self) -> bool:
-        """An active step names the tenant, or calls the host."""
-        return "tenant" in self.reads
-
 
 def compiled(workflow: Workflow[Any, ...]) -> Compiled:
     """A workflow ready to run, made once for each workflow object.
@@ -219,7 +201,10 @@ def _compile(workflow: Workflow[Any, ...]) -> Compiled:
 def _compile_step(
     workflow: Workflow[Any, ...], index: int, step: Step, condition: CompiledCondition | None, awaited: frozenset[str]
 ) -> CompiledStep:
-    rendering = Rendering(step, place(workflow, step)) if type(step) in LAYOUTS else None
+    rendering = None
+    if type(step) in LAYOUTS:
+        with not_too_deep(place(workflow, step)):
+            rendering = Rendering(step, place(workflow, step))
     return CompiledStep(
         step=step,
         index=index,
@@ -236,7 +221,18 @@ def _condition(workflow: Workflow[Any, ...], step: Step) -> CompiledCondition | 
         return None
     if callable(step.when):
         return Function(step.when, workflow, step.id)
-    return Expression(step.when, f"{place(workflow, step)}, when")
+    where = f"{place(workflow, step)}, when"
+    with not_too_deep(where):
+        return Expression(step.when, where)
+
+
+@contextmanager
+def not_too_deep(where: str) -> Iterator[None]:
+    """What Python itself refuses to compile is nested too deeply; Jinja lets its errors through."""
+    try:
+        yield
+    except (RecursionError, SyntaxError, MemoryError) as error:
+        raise DefinitionError(f"{where}: it is nested too deeply ({error})") from error
 
 
 def place(workflow: Workflow[Any, ...], step: Step) -> str:

@@ -70,8 +70,6 @@ def parse(part: Part) -> nodes.Template:
         tree = SANDBOX.parse(part.source)
     except TemplateSyntaxError as error:
         raise DefinitionError(f"{part.place}, line {error.lineno}: {error.message}") from error
-    except RecursionError:
-        raise DefinitionError(f"{part.place}: the template is nested too deeply") from None
     for node in tree.find_all(tuple(REFUSED)):
         raise DefinitionError(
             f"{part.place}, line {node.lineno}: templates here have no {REFUSED[type(node)]!r}; write the text itself"
@@ -95,8 +93,6 @@ def parse_expression(source: str, place: str) -> nodes.Expr:
             raise TemplateSyntaxError(f"one expression is expected, not {source!r}", parser.stream.current.lineno)
     except TemplateSyntaxError as error:
         raise DefinitionError(f"{place}, line {error.lineno}: {error.message}") from error
-    except RecursionError:
-        raise DefinitionError(f"{place}: the condition is nested too deeply") from None
     tree.set_environment(SANDBOX)
     _check_constants(tree, place)
     _check_names(tree, place)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
-    Update,
     bindparam,
     func,
     literal_column,
     select,
-    update,
 )
 
 from notifykit.errors import InputError, NotFoundError, nearest
 from notifykit.ids import number_of, text_of
-from notifykit.model.codes import ChannelCode
 from notifykit.model.values import M, Who
 from notifykit.resources import versions
-from notifykit.resources.messages import RUN, in_order, step_id, summaries
+from notifykit.resources.marks import ARCHIVED, CHUNK, IN_APP, MARKS, MINE, READ, SCOPED, SCOPES, SEEN, mark
+from notifykit.resources.messages import RUN, in_order, step_id
 from notifykit.resources.pages import Listing
 from notifykit.resources.references import (
     ABSENT,
@@ -36,7 +34,6 @@ from notifykit.resources.references import (
 )
 from notifykit.resources.tables import content, event, message, run, subscriber, tenant
 from notifykit.results import InboxMessage, Page
-from notifykit.signals import MessageRead, MessageSeen
 from notifykit.store.endings import shown
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Standing, Unit, query, verb
@@ -46,20 +43,6 @@ from notifykit.workflow.registry import StoredVersion
 Mark = Literal["read", "unread", "seen", "unseen", "archived", "unarchived"]
 MarkAll = Literal["read", "unread", "seen", "unseen", "archived"]
 
-CHUNK = 1000
-"""Messages that are changed together."""
-
-# The literal and not a parameter: only then does SQLite see that the partial indexes of the feed serve.
-IN_APP = message.c.channel == literal_column(str(ChannelCode.IN_APP.value))
-MINE = (message.c.subscriber == bindparam("subscriber"), IN_APP)
-# The sum keeps SQLite from walking the whole feed where the ids lead to the rows.
-MINE_OF_THESE = (
-    within(message.c.id, "ids"),
-    message.c.subscriber + literal_column("0") == bindparam("subscriber"),
-    IN_APP,
-)
-SCOPED = message.c.tenant == bindparam("tenant")
-READ, SEEN, ARCHIVED = message.c.read_at, message.c.seen_at, message.c.archived_at
 UNREAD = (READ.is_(None), ARCHIVED.is_(None))
 UNSEEN = (SEEN.is_(None), ARCHIVED.is_(None))
 
@@ -118,43 +101,6 @@ LOAD = Statement(
 )
 
 
-class Marking(NamedTuple):
-    """What one kind of mark changes: where it changes anything, and which columns."""
-
-    where: ColumnElement[bool]
-    values: Mapping[str, Any]
-
-
-NOW = bindparam("now", type_=message.c.read_at.type)
-MARKS: dict[str, Marking] = {
-    "read": Marking(READ.is_(None), {"read_at": NOW, "seen_at": func.coalesce(SEEN, NOW)}),
-    "unread": Marking(READ.is_not(None) | ARCHIVED.is_not(None), {"read_at": None, "archived_at": None}),
-    "seen": Marking(SEEN.is_(None), {"seen_at": NOW}),
-    "unseen": Marking(SEEN.is_not(None), {"seen_at": None}),
-    "archived": Marking(
-        ARCHIVED.is_(None),
-        {"archived_at": NOW, "read_at": func.coalesce(READ, NOW), "seen_at": func.coalesce(SEEN, NOW)},
-    ),
-    "unarchived": Marking(ARCHIVED.is_not(None), {"archived_at": None}),
-}
-SETTLES = {"read": ("read", "seen"), "seen": ("seen",), "archived": ("read", "seen")}
-"""Of which signals a mark may give rise to."""
-
-
-def _change(how: str, *which: ColumnElement[bool]) -> Update:
-    return update(message).where(*which, MARKS[how].where).values(**MARKS[how].values)
-
-
-def _fresh(how: str, *which: ColumnElement[bool]) -> Select[Any]:
-    """Which messages a mark will change, and whether they were read and seen before."""
-    return (
-        select(message.c.id, READ.is_(None), SEEN.is_(None))
-        .where(*which, MARKS[how].where)
-        .order_by(message.c.id)
-        .with_for_update()
-    )
-
-
 def _counting(*state: ColumnElement[bool], capped: bool) -> Select[Any]:
     rows: Select[Any] = select(literal_column("1")).select_from(message).where(*MINE, *state)
     if not capped:
@@ -162,20 +108,6 @@ def _counting(*state: ColumnElement[bool], capped: bool) -> Select[Any]:
     return select(func.count()).select_from(rows.limit(bindparam("cap", type_=Integer)).subquery())
 
 
-ALL_SHOWN = (*MINE, ARCHIVED.is_(None))
-SCOPES: dict[bool, tuple[ColumnElement[bool], ...]] = {False: (), True: (SCOPED,)}
-CHANGE = {
-    (how, scoped): Statement(_change(how, *MINE_OF_THESE, *only)) for how in MARKS for scoped, only in SCOPES.items()
-}
-CHANGE_ALL = {
-    (how, scoped): Statement(_change(how, *ALL_SHOWN, *only)) for how in MARKS for scoped, only in SCOPES.items()
-}
-FRESH = {
-    (how, scoped): Statement(_fresh(how, *MINE_OF_THESE, *only)) for how in SETTLES for scoped, only in SCOPES.items()
-}
-FRESH_ALL = {
-    (how, scoped): Statement(_fresh(how, *ALL_SHOWN, *only)) for how in SETTLES for scoped, only in SCOPES.items()
-}
 COUNTS = {
     (state, capped, scoped): Statement(_counting(*conditions, *only, capped=capped))
     for state, conditions in (("unread", UNREAD), ("unseen", UNSEEN))
@@ -290,7 +222,7 @@ class Inbox(Namespace):
         scope = self._scope()
         ids, changed = iter(given), 0
         while scope and (chunk := list(islice(ids, CHUNK))):
-            changed += _mark(self.unit, how, CHANGE, FRESH, scope | {"ids": chunk})
+            changed += mark(self.unit, how, scope | {"ids": chunk})
         return changed
 
     @verb
@@ -305,7 +237,7 @@ class Inbox(Namespace):
         """
         _check(how, [name for name in MARKS if name != "unarchived"])
         scope = self._scope()
-        return _mark(self.unit, how, CHANGE_ALL, FRESH_ALL, scope) if scope else 0
+        return mark(self.unit, how, scope) if scope else 0
 
     def _count(self, state: str, cap: Any) -> int:
         if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
@@ -341,33 +273,6 @@ def _numbers(messages: Any) -> Iterator[int]:
             yield number_of("msg", text)
         except NotFoundError:
             continue
-
-
-def _mark(
-    unit: Unit,
-    how: str,
-    change: Mapping[tuple[str, bool], Statement],
-    fresh: Mapping[tuple[str, bool], Statement],
-    values: Mapping[str, Any],
-) -> int:
-    key = (how, "tenant" in values)
-    settled = [name for name in SETTLES.get(how, ()) if unit.listens(f"message_{name}")]
-    rows = fresh[key].rows(unit, **values) if settled else []
-    changed = change[key].run(unit, now=unit.now, **values)
-    if rows:
-        _tell(unit, rows, settled)
-    return changed
-
-
-def _tell(unit: Unit, rows: Sequence[tuple[Any, ...]], settled: Sequence[str]) -> None:
-    rest = iter(rows)
-    while chunk := list(islice(rest, CHUNK)):
-        found = summaries(unit, [row[0] for row in chunk])
-        for number, unread, unseen in chunk:
-            if unseen and "seen" in settled:
-                unit.emit(MessageSeen(found[number]))
-            if unread and "read" in settled:
-                unit.emit(MessageRead(found[number]))
 
 
 def _load(unit: Unit, ids: Sequence[int], definition: Workflow[Any, ...] | None) -> list[InboxMessage[Any]]:

@@ -66,7 +66,7 @@ class RunFacts:
         step: The index of the step at which it stands.
         status: A `RunStatus`.
         event: The event's id.
-        transaction_id: As it is shown outside.
+        given: The given transaction id, or None.
         version: The version that the run is pinned to.
         subscriber_row: The id of the subscriber's row; the subscriber may be gone.
         person: That row in the order of `subscriber_fields.COLUMNS`, or None if it is gone.
@@ -80,7 +80,7 @@ class RunFacts:
     step: int
     status: int
     event: int
-    transaction_id: str
+    given: str | None
     version: StoredVersion
     subscriber_row: int
     person: tuple[Any, ...] | None
@@ -91,6 +91,11 @@ class RunFacts:
     event_payload: Json
     overrides: Json | None
     records: dict[str, Mapping[str, Any]]
+
+    @property
+    def transaction_id(self) -> str:
+        """The transaction id as it is shown outside."""
+        return self.given or text_of("txn", self.event)
 
     @property
     def payload(self) -> Json:
@@ -152,7 +157,7 @@ def _facts(
         step=step,
         status=status,
         event=origin,
-        transaction_id=given or text_of("txn", origin),
+        given=given,
         version=version,
         subscriber_row=person,
         person=people.get(person),

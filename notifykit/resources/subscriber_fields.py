@@ -173,11 +173,18 @@ def merge(stored: Row | None, given: GivenSubscriber) -> Row:
 
 def view(row: Row) -> dict[str, Any]:
     """A subscriber as templates and conditions see it; the id of an address without a subscriber is `''`."""
-    seen = dict(zip(ROW[1:], row[1:], strict=True))
-    if row[1].startswith(UNLISTED):
-        seen["subscriber_id"] = ""
-    seen["data"] = row[-1] or {}
-    return seen
+    _, key, email, phone, first_name, last_name, avatar, locale, timezone, data = row
+    return {
+        "subscriber_id": "" if key[0] == UNLISTED else key,
+        "email": email,
+        "phone": phone,
+        "first_name": first_name,
+        "last_name": last_name,
+        "avatar": avatar,
+        "locale": locale,
+        "timezone": timezone,
+        "data": data or {},
+    }
 
 
 def token_hash(token: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -213,11 +214,10 @@ class Dialect:
     def prepare_host(self, connection: Connection) -> None:
         """Look once at a host's engine, and log what it lacks."""
 
-    def lock_schema(self, connection: Connection) -> None:
-        """Let no other process make or change the tables until this transaction ends."""
-
-    def unlock_schema(self, connection: Connection) -> None:
-        """Let other processes make or change the tables where the end of the transaction does not."""
+    @contextmanager
+    def alone(self, connection: Connection) -> Iterator[None]:
+        """Be the only process that makes or changes the tables, at least until what was done is visible to all."""
+        yield
 
     def seed(self, connection: Connection) -> None:
         """Write the rows that ids need."""

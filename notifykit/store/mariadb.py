@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -54,17 +56,18 @@ class MariadbDialect(BlockDialect):
                 f"{self.where} is {kind} {'.'.join(map(str, version))}: notifykit needs MariaDB 10.6 or later."
             )
 
-    def lock_schema(self, connection: Connection) -> None:
+    @contextmanager
+    def alone(self, connection: Connection) -> Iterator[None]:
         """Hold a named lock of this database: DDL would commit and so release any other."""
         self.check(connection)
-        seconds = int(BUSY_TIMEOUT.total_seconds())
-        got = connection.exec_driver_sql(f"SELECT GET_LOCK('{_lock_name(connection)}', {seconds})").scalar()
-        if not got:
+        name, seconds = _lock_name(connection), int(BUSY_TIMEOUT.total_seconds())
+        if not connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', {seconds})").scalar():
             raise StorageError(f"{self.where}: another process has been changing the tables for {seconds} seconds.")
-
-    def unlock_schema(self, connection: Connection) -> None:
-        """Release the named lock."""
-        connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_lock_name(connection)}')").close()
+        try:
+            yield
+            connection.exec_driver_sql("COMMIT")  # the next process looks as soon as it has the lock
+        finally:
+            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").close()
 
 
 def _lock_name(connection: Connection) -> str:

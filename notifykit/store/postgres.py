@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,9 +55,11 @@ class PostgresDialect(BlockDialect):
         query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
 
-    def lock_schema(self, connection: Connection) -> None:
+    @contextmanager
+    def alone(self, connection: Connection) -> Iterator[None]:
         """Hold an advisory lock until the transaction ends."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+        yield
 
 
 def _copy(raw: Any, text: str, rows: Rows) -> None:

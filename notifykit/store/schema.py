@@ -55,17 +55,13 @@ def ensure(transaction: Transaction, dialect: Dialect, migrate: Migrate) -> None
     if found == HEAD:
         return
     refuse(found, dialect, migrate)
-    with transaction(True) as connection:
-        dialect.lock_schema(connection)
-        try:
-            found = stored_version(connection)
-            refuse(found, dialect, migrate)
-            if found is None:
-                create(connection, dialect)
-            elif found != HEAD:
-                upgrade(connection)
-        finally:
-            dialect.unlock_schema(connection)
+    with transaction(True) as connection, dialect.alone(connection):
+        found = stored_version(connection)
+        refuse(found, dialect, migrate)
+        if found is None:
+            create(connection, dialect)
+        elif found != HEAD:
+            upgrade(connection)
 
 
 def refuse(found: str | None, dialect: Dialect, migrate: Migrate) -> None:

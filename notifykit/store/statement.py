@@ -94,10 +94,13 @@ class Statement:
 
 
 def _decoded(row: Sequence[Any], decode: tuple[tuple[int, Processor], ...]) -> tuple[Any, ...]:
-    cells = list(row)
+    """A row with its cells decoded; NULL is None in every type."""
+    cells: list[Any] | None = None
     for at, processor in decode:
-        cells[at] = processor(cells[at])
-    return tuple(cells)
+        if row[at] is not None:
+            cells = list(row) if cells is None else cells
+            cells[at] = processor(row[at])
+    return tuple(row) if cells is None else tuple(cells)
 
 
 def prepare(core: Executable, dialect: SqlDialect) -> Prepared:

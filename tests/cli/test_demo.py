@@ -10,8 +10,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import notifykit as nk
 from notifykit.cli.app import app

@@ -63,6 +63,20 @@ def test_a_refusal_names_step_place_and_the_nearest_name(options, place, said):
     assert said in message
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"when": "not " * 2000 + "payload.x"},
+        {"when": "not " * 300 + "payload.x"},
+        {"when": "(" * 5000 + "payload.x" + ")" * 5000},
+        {"body": "{% for x in payload.x %}" * 30 + "{% endfor %}" * 30},
+        {"body": "{{ " + "[" * 300 + "1" + "]" * 300 + " }}"},
+    ],
+)
+def test_nesting_has_an_end(options):
+    assert "nested too deeply" in after_bell(**options)
+
+
 def test_each_part_stands_for_itself():
     assert "subject" in refusal(InApp("bell", subject="{% if 1 %}", body="{% endif %}"))
 

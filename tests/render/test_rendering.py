@@ -261,4 +261,4 @@ def test_the_fast_way_says_what_the_sandbox_says(template):
 def test_what_makes_a_text_personal(template, personal):
     workflow = Workflow("k", steps=[InApp("first", body="x"), InApp("bell", body="b", data={"x": [template]})])
     assert compiled(workflow).steps[1].personal is personal
-    assert compiled(workflow).needs_subscriber is ("subscriber." in template)
+    assert ("subscriber" in compiled(workflow).reads) is ("subscriber." in template)

@@ -1,0 +1,118 @@
+"""The loop of due work: what it takes, when it ends, what its report says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+import notifykit as nk
+from notifykit.testing import FakeClock
+from tests.harness.statements import statements
+
+mail = nk.Workflow("mail", steps=[nk.Email("mail", subject="s", body="b")])
+text = nk.Workflow("text", steps=[nk.Sms("text", body="b"), nk.InApp("bell", body="after", when="steps.text.delivery")])
+
+
+@pytest.fixture
+def notify() -> Iterator[nk.Engine]:
+    with nk.Engine(workflows=[mail, text], clock=FakeClock()) as engine:
+        yield engine
+
+
+def people(count: int) -> list[nk.Recipient]:
+    return [nk.Recipient(f"user-{n}", email=f"{n}@example.com", phone="+1") for n in range(count)]
+
+
+def test_what_waits_for_a_provider_is_named_every_time(notify: nk.Engine) -> None:
+    first = notify.trigger(mail(), to=people(3))
+    second = notify.trigger(text(), to=people(2))
+    waiting = {"email: no provider": 3, "sms: no provider": 2}
+    assert dict(notify.drain().waiting_for) == waiting
+    assert dict(notify.drain().waiting_for) == waiting
+    assert dict(notify.drain(first).waiting_for) == {"email: no provider": 3}
+    assert dict(notify.drain(second, seconds=9).waiting_for) == {"sms: no provider": 2}
+    notify.deliver("email")(lambda message: None)
+    assert dict(notify.drain().waiting_for) == {"sms: no provider": 2}
+
+
+class Racing(FakeClock):
+    """A clock on which an hour passes at every look."""
+
+    def now(self) -> datetime:
+        self._now += timedelta(hours=1)
+        return self._now
+
+
+def test_a_drain_without_a_provider_ends() -> None:
+    with nk.Engine(workflows=[mail], clock=Racing()) as notify:
+        notify.trigger(mail(), to=people(3))
+        report = notify.drain()
+        assert dict(report.waiting_for) == {"email: no provider": 3}
+
+
+def test_a_call_that_outlives_its_lease_gives_the_rest_back() -> None:
+    clock = FakeClock()
+    with nk.Engine(workflows=[mail], clock=clock) as notify:
+        taken: list[tuple[str, int]] = []
+
+        @notify.deliver("email")
+        def slow(message: nk.EmailMessage) -> None:
+            taken.append((message.subscriber_id, message.attempt))
+            clock.move(seconds=25)
+
+        notify.trigger(mail(), to=people(5))
+        assert notify.drain().sent == 5
+        assert taken == [(f"user-{n}", 1) for n in range(5)]
+
+
+def test_statements_do_not_grow_with_messages(notify: nk.Engine) -> None:
+    notify.deliver("email")(lambda message: None)
+
+    def cost(count: int) -> int:
+        notify.trigger(mail(), to=people(count))
+        with statements() as seen:
+            assert notify.drain().sent == count
+        return len(seen)
+
+    cost(40)
+    assert cost(2) == cost(40)
+
+
+def test_quick_calls_are_claimed_in_larger_batches(notify: nk.Engine) -> None:
+    notify.deliver("email")(lambda message: None)
+    notify.trigger(mail(), to=people(700))
+    with statements() as seen:
+        assert notify.drain().sent == 700
+    claims = seen.of("UPDATE notifykit_job SET owner")
+    assert len(claims) == 4
+
+
+def test_a_run_that_waits_for_the_outcome_goes_on_in_the_same_drain(notify: nk.Engine) -> None:
+    notify.deliver("sms")(lambda message: None)
+    notify.trigger(text(), to=people(3))
+    report = notify.drain()
+    assert (report.sent, report.advanced, report.next_due) == (3, 3, None)
+    assert [message.body for message in notify.inbox("user-1").list()] == ["after"]
+
+
+def test_work_scheduled_tells_of_what_was_put_off(notify: nk.Engine) -> None:
+    heard: list[Any] = []
+    notify.trigger(mail(), to=people(1))
+    notify.on.work_scheduled(heard.append)
+    report = notify.drain()
+    assert [event.due_at for event in heard] == [report.next_due]
+
+
+def test_a_trigger_that_stored_nothing_has_no_work(notify: nk.Engine) -> None:
+    refused = notify.trigger(mail(), to=[])
+    assert refused.status == "subscriber_id_missing"
+    assert notify.drain(refused) == nk.DrainReport()
+
+
+@pytest.mark.parametrize("given", [{"seconds": -1}, {"seconds": float("nan")}, {"seconds": "soon"}, {"only": "txn_1"}])
+def test_what_is_no_budget_and_no_result(notify: nk.Engine, given: dict[str, Any]) -> None:
+    with pytest.raises(nk.InputError):
+        notify.drain(**given)
