@@ -93,7 +93,6 @@ class People:
         for request in requests:
             if request.actor is not None:
                 keys.add(request.actor) if isinstance(request.actor, str) else given.append(request.actor)
-            given.extend(request.audience.addresses)
         keys.update(one.subscriber_id for one in given)
         merging = {one.subscriber_id for one in given if _gives(one)}
         self.rows = load_many(self.unit, keys)

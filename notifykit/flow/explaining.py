@@ -81,7 +81,7 @@ def _refusal(unit: Unit, request: Request) -> SkipReason | None:
 
 def _left_out(unit: Unit, request: Request, reason: SkipReason) -> Iterator[Planned]:
     rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
-    for who in request.audience.named:
+    for who in [request.only] if request.only is not None else request.audience.named:
         yield Planned(who, None, None, "skip", unit.now, reason, rule)
 
 
@@ -111,14 +111,14 @@ class _Rehearsal:
         who = request.audience
         topics = Topics.load(unit, [request])
         audience.address_only([request], count(1))
-        people.load([request], [who.named.values()])
+        people.load([request], [request.named])
         actor = people.actor(request)
         number = 0 if actor is None else actor[0]
         origin = origin_of(request, actor, Tenants.load(unit, [request]).of(request))
         for problem in request.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
         runs = Runs(request.pinned)
-        audience.enlist(runs, origin, people, (*who.named.values(), *request.audience.addresses), (), 0)
+        audience.enlist(runs, origin, people, request.named, (), 0)
         if who.everyone or who.topics:
             for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.people}):
                 audience.enlist_page(runs, origin, page)

@@ -6,7 +6,7 @@ transaction id, tenant, active, steps, payload and overrides, recipients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ from sqlalchemy import bindparam, select
 
 from notifykit.errors import InputError, NotFoundError, NotifyKitError, PayloadError, nearest
 from notifykit.flow import recipients
-from notifykit.flow.recipients import NOBODY, Audience
-from notifykit.flow.wire import Asked, form_problem, text_problem
+from notifykit.flow.recipients import NOBODY, Audience, Named
+from notifykit.flow.wire import Asked, id_problem, text_problem
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.render.compiled import compiled
@@ -64,9 +64,11 @@ class Request:
         version: The workflow's version.
         payload: In its JSON form.
         payload_text: The same as text.
-        overrides_text: The overrides as text, or None.
+        overrides: In the form in which they are kept, or None.
+        overrides_text: The same as text.
         tenant: Identifier and given fields, or None.
-        audience: Who is asked for.
+        only: The one subscriber id that is all of its audience, or None.
+        audience: Who is asked for otherwise.
         actor: An id, or the given fields of a subscriber.
         transaction_id: The given one, trimmed.
         event: The stored event's id.
@@ -83,8 +85,10 @@ class Request:
     version: StoredVersion | None = None
     payload: Json = field(default_factory=dict)
     payload_text: str = "{}"
+    overrides: Json | None = None
     overrides_text: str | None = None
     tenant: tuple[str, Json] | None = None
+    only: str | None = None
     audience: Audience = NOBODY
     actor: str | GivenSubscriber | None = None
     transaction_id: str | None = None
@@ -92,6 +96,13 @@ class Request:
     recipients: int = 0
     duplicate: bool = False
     lines: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> Collection[Named]:
+        """Everybody named by id, and addresses."""
+        if self.only is not None:
+            return (self.only,)
+        return (*self.audience.named.values(), *self.audience.addresses)
 
     def refuse(self, status: Status, problem: Problem, error: type[NotifyKitError] | None = None) -> None:
         """Refuse the trigger, or note one more problem of a refused one."""
@@ -123,25 +134,25 @@ def take_in(unit: Unit, read: Sequence[Asked | list[Problem]]) -> list[Request]:
     Returns:
         A request for each, refused or with all that the audience needs.
     """
-    requests = [Request(one) if isinstance(one, Asked) else _malformed(one) for one in read]
+    requests = [_malformed(one) if isinstance(one, list) else Request(one) for one in read]
     for check in (_workflow, _form, _tenant, _active, _payload, _overrides, _recipients, _actor):
         check(unit, [request for request in requests if request.live])
     return requests
 
 
 def _malformed(problems: Sequence[Problem]) -> Request:
-    request = Request(Asked("", None, None, None))
+    request = Request({"workflow": ""})
     for problem in problems:
         request.refuse("error", problem, InputError)
     return request
 
 
 def _workflow(unit: Unit, requests: Sequence[Request]) -> None:
-    wanted = {request.asked.workflow for request in requests if isinstance(request.asked.workflow, str)}
+    wanted = {request.asked["workflow"] for request in requests}
     found = versions.by_key(unit, {key for key in wanted if text_problem(key) is None})
     for request in requests:
-        key = request.asked.workflow
-        request.version = found.get(key) if isinstance(key, str) else None
+        key = request.asked["workflow"]
+        request.version = found.get(key)
         if request.version is None:
             advice = nearest(str(key), unit.registry.registered) or " Register it: Engine(workflows=[...])."
             request.refuse("error", Problem("workflow", f"there is no workflow {key!r}.{advice}"), NotFoundError)
@@ -149,17 +160,18 @@ def _workflow(unit: Unit, requests: Sequence[Request]) -> None:
 
 def _form(unit: Unit, requests: Sequence[Request]) -> None:
     for request in requests:
-        if request.asked.transaction_id is None:
+        given = request.asked.get("transaction_id")
+        if given is None:
             continue
-        if problem := form_problem(request.asked):
+        if problem := id_problem(given):
             request.refuse("error", problem, InputError)
         else:
-            request.transaction_id = request.asked.transaction_id.strip()
+            request.transaction_id = given.strip()
 
 
 def _tenant(unit: Unit, requests: Sequence[Request]) -> None:
     for request in requests:
-        given = request.asked.tenant
+        given = request.asked.get("tenant")
         if given is None:
             request.tenant = None if unit.tenant is None else (unit.tenant, {})
         else:
@@ -230,7 +242,9 @@ def _payload(unit: Unit, requests: Sequence[Request]) -> None:
     for group in groups.values():
         workflow = group[0].pinned.workflow
         dates = [step.until for step in compiled(workflow).steps if step.step.active and step.until]
-        for request, found in zip(group, workflow.plain_texts([each.asked.payload for each in group]), strict=True):
+        for request, found in zip(
+            group, workflow.plain_texts([each.asked.get("payload") for each in group]), strict=True
+        ):
             if isinstance(found, PayloadError):
                 for name, message in _bad_fields(found):
                     request.refuse("error", Problem(name, message), PayloadError)
@@ -256,19 +270,19 @@ def _date(request: Request, date: Path) -> None:
 
 def _overrides(unit: Unit, requests: Sequence[Request]) -> None:
     for request in requests:
-        if not request.asked.overrides:
-            request.asked.overrides = None
+        given = request.asked.get("overrides")
+        if given is None:
             continue
         try:
-            checked = overrides.check(request.asked.overrides, request.pinned.workflow)
-            request.asked.overrides = checked
-            request.overrides_text = encode(checked, "overrides") if checked else None
+            request.overrides = overrides.check(given, request.pinned.workflow)
+            request.overrides_text = encode(request.overrides, "overrides") if request.overrides else None
         except InputError as error:
             request.refuse_for(error)
 
 
 def _recipients(unit: Unit, requests: Sequence[Request]) -> None:
-    for request, found in zip(requests, recipients.read(unit, requests), strict=True):
+    rest = [request for request in requests if not recipients.read_only(request)]
+    for request, found in zip(rest, recipients.read(unit, rest), strict=True):
         request.audience = found
         request.problems += found.problems
         if found.missing:
@@ -282,9 +296,9 @@ def _recipients(unit: Unit, requests: Sequence[Request]) -> None:
 
 
 def _actor(unit: Unit, requests: Sequence[Request]) -> None:
-    with_actor = [request for request in requests if request.asked.actor is not None]
+    with_actor = [request for request in requests if request.asked.get("actor") is not None]
     for request, found in zip(
-        with_actor, recipients.read_actors([each.asked.actor for each in with_actor]), strict=True
+        with_actor, recipients.read_actors([each.asked.get("actor") for each in with_actor]), strict=True
     ):
         if isinstance(found, Problem):
             request.refuse("error", found, InputError)

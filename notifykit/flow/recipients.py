@@ -89,6 +89,15 @@ def stands_alone(to: Any) -> bool:
     return isinstance(to, (list, tuple)) and any(isinstance(one, (Everyone, SelectBase)) for one in to)
 
 
+def read_only(request: Request) -> bool:
+    """Take a lone subscriber id, the usual case, without more ado; whether it is one."""
+    to = request.asked.get("to")
+    if type(to) is str and text_problem(key := to.strip()) is None:
+        request.only = key
+        return True
+    return False
+
+
 def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
     """Read the recipients of a chunk; those given with facts are validated in one call.
 
@@ -101,10 +110,8 @@ def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
     for place, request in enumerate(requests):
         audience = Audience({})
         out.append(audience)
-        to = request.asked.to
-        if type(to) is str:
-            _id(audience, to, "to")
-        elif to is None:
+        to = request.asked.get("to")
+        if to is None:
             audience.missing = True
         else:
             _forms(unit, request, audience, place, to, waiting)

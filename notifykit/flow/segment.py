@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -14,7 +13,6 @@ from notifykit.flow import apply, audience, facts
 from notifykit.flow.advance import World, advance
 from notifykit.flow.audience import People, Tenants, Topics
 from notifykit.flow.intake import Request, TenantRow
-from notifykit.flow.recipients import NOBODY
 from notifykit.flow.runs import Origin, Runs
 from notifykit.flow.trail import Trail
 from notifykit.ids import text_of
@@ -91,15 +89,16 @@ class Writer:
             request.event, request.recipients, request.problems = first.event, first.recipients, first.problems
 
     def _is_large(self, request: Request) -> bool:
-        who = request.audience
-        return who.everyone or len(who.named) > self.unit.chunk or not self.topics.are_small(request)
+        if request.only is not None:
+            return False
+        return request.audience.everyone or len(request.named) > self.unit.chunk or not self.topics.are_small(request)
 
     # -- events whose recipients are all in memory
 
     def _small(self, requests: Sequence[Request], tenants: Tenants) -> Generator[None, None, None]:
         unit = self.unit
         people = People(unit)
-        people.load(requests, [request.audience.named.values() for request in requests])
+        people.load(requests, [request.named for request in requests])
         audience.load_members(unit, people, self.topics, requests)
         groups, rows = gather(requests, people, tenants, self.topics)
         people.save()
@@ -115,7 +114,7 @@ class Writer:
     def _large(self, request: Request, tenants: Tenants) -> Generator[None, None, None]:
         unit = self.unit
         people = People(unit)
-        people.load([replace(request, audience=NOBODY)], [])
+        people.load([request], [])
         actor = people.actor(request)
         origin = origin_of(request, actor, tenants.of(request))
         people.save()
@@ -130,7 +129,7 @@ class Writer:
     def _large_parts(self, request: Request, origin: Origin, actor: int) -> Iterator[Runs]:
         unit, who = self.unit, request.audience
         direct: set[int] = set()
-        named = iter([*who.named.values(), *who.addresses])
+        named = iter(request.named)
         while part := list(islice(named, unit.chunk)):
             people, runs = People(unit), Runs(request.pinned)
             people.load([], [part])
@@ -241,9 +240,8 @@ def gather(
         if runs is None:
             runs = groups[version.version_id] = Runs(version)
         who = request.audience
-        named = (*who.named.values(), *who.addresses)
         request.recipients = audience.enlist(
-            runs, origin, people, named, topics.of(request) if who.topics else (), number
+            runs, origin, people, request.named, topics.of(request) if who.topics else (), number
         )
         rows.append((request, number, origin.tenant_id))
     return list(groups.values()), rows
@@ -258,7 +256,7 @@ def origin_of(request: Request, actor: Row | None, tenant: TenantRow | None) -> 
         None if actor is None else view(actor),
         None if tenant is None else tenant.view,
         0 if tenant is None else tenant.id,
-        request.asked.overrides,
+        request.overrides,
         request.audience.fans_out,
     )
 

@@ -6,6 +6,7 @@ runs. Each long verb is a generator that yields after each chunk, so that the as
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ def _serve(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed 
     done: list[Request] = []
     start = 0
     for at, one in enumerate(read):
-        if isinstance(one, Asked) and stands_alone(one.to):
+        if not isinstance(one, list) and stands_alone(one.get("to")):
             for part in (read[start:at], read[at : at + 1]):
                 done += yield from _serve_part(unit, part)
             start = at + 1
@@ -129,31 +130,33 @@ def _segments(unit: Unit, topics: audience.Topics, requests: Sequence[Request]) 
     segment: list[Request] = []
     weight = 0
     for request in requests:
-        size = _size(topics, request)
-        large = request.audience.everyone or not topics.are_small(request) or size > unit.chunk
-        if segment and (large or weight + size > unit.chunk * audience.PRELOADED):
+        size = 1 if request.only is not None else _size(topics, request)
+        if size > unit.chunk or (segment and weight + size > unit.chunk * audience.PRELOADED):
+            if segment:
+                yield segment
+            segment, weight = [], 0
+        segment.append(request)
+        weight += size
+        if size > unit.chunk:
             yield segment
             segment, weight = [], 0
-        if large:
-            yield [request]
-        else:
-            segment.append(request)
-            weight += size
     if segment:
         yield segment
 
 
 def _size(topics: audience.Topics, request: Request) -> int:
+    """How many recipients there are; many where nobody has counted them."""
     who = request.audience
-    members = sum(len(topics.members.get(topics.ids.get(one.key, 0), ())) for one in who.topics)
-    return len(who.named) + len(who.addresses) + members
+    if who.everyone or not topics.are_small(request):
+        return sys.maxsize
+    return len(request.named) + sum(len(members) for _, members in topics.of(request))
 
 
 def _note(result: BulkResult, request: Request) -> None:
     if request.live and not request.problems:
         result.add_processed(request.event, request.recipients, request.transaction_id)
         return
-    asked_for = request.asked.transaction_id
+    asked_for = request.asked.get("transaction_id")
     given = asked_for.strip() if isinstance(asked_for, str) else ""
     result.add(
         request.status,

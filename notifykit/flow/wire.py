@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired, TypeAlias, cast
 
-from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from notifykit.errors import InputError
 from notifykit.ids import is_generated
 from notifykit.resources.references import UNSTORABLE
 from notifykit.results import Problem
@@ -18,14 +18,16 @@ from notifykit.workflow.definition import Notice, Trigger, Workflow
 Key = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=KEY_LENGTH)]
 
 
+@with_config(ConfigDict(extra="forbid"))
 class Wire(TypedDict):
-    """A trigger request of the reference API, snake case and its own spelling alike."""
+    """A trigger request of the reference API in either spelling; only its form is known to be right.
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    `payload` may also be an instance of a model or dataclass, where the trigger is an object.
+    """
 
     workflow: Annotated[Key, Field(validation_alias=AliasChoices("name", "workflow_id", "workflowId", "workflow"))]
     to: NotRequired[Any]
-    payload: NotRequired[dict[str, Any] | None]
+    payload: NotRequired[Any]
     overrides: NotRequired[dict[str, Any] | None]
     actor: NotRequired[Any]
     tenant: NotRequired[Any]
@@ -34,37 +36,22 @@ class Wire(TypedDict):
     ]
 
 
+Asked: TypeAlias = Wire
 WIRES: TypeAdapter[list[Wire]] = TypeAdapter(list[Wire])
-OPTIONS: frozenset[str] = frozenset({"actor", "tenant", "overrides", "transaction_id"})
-
-
-@dataclass(slots=True)
-class Asked:
-    """One trigger as it was asked for: nothing resolved, only its form known to be right.
-
-    Attributes:
-        workflow: The key.
-        code: The definition, where the caller holds it.
-        payload: A mapping, a model's or dataclass's instance, or None.
-    """
-
-    workflow: Any
-    code: Workflow[Any, ...] | None
-    to: Any
-    payload: Any
-    overrides: Any = None
-    actor: Any = None
-    tenant: Any = None
-    transaction_id: str | None = None
 
 
 def asked(workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]) -> Asked:
-    """One trigger of the typed call."""
+    """One trigger of the typed call.
+
+    Raises:
+        InputError: The workflow is no key, no workflow and no notice.
+    """
     if isinstance(workflow, Notice):
-        return Asked(workflow.workflow.key, workflow.workflow, to, workflow.payload, **options)
-    if isinstance(workflow, Workflow):
-        return Asked(workflow.key, workflow, to, payload, **options)
-    return Asked(workflow, None, to, payload, **options)
+        workflow, payload = workflow.workflow, workflow.payload
+    key = workflow.key if isinstance(workflow, Workflow) else workflow
+    if not isinstance(key, str):
+        raise InputError(f"workflow: a key or a workflow is expected, not {type(key).__name__}", field="workflow")
+    return {"workflow": key, "to": to, "payload": payload, **options}  # type: ignore[typeddict-item]
 
 
 def read(items: Sequence[Any]) -> list[Asked | list[Problem]]:
@@ -76,16 +63,14 @@ def read(items: Sequence[Any]) -> list[Asked | list[Problem]]:
     Returns:
         For each item what it asks for, or what is wrong with its form.
     """
-    places = [at for at, item in enumerate(items) if not isinstance(item, Trigger)]
-    out: list[Asked | list[Problem]] = [_of_trigger(item) if isinstance(item, Trigger) else [] for item in items]
-    for at, wire in zip(places, _validated([items[at] for at in places]), strict=True):
-        out[at] = wire if isinstance(wire, list) else _of_wire(wire)
-    return out
+    if not any(isinstance(item, Trigger) for item in items):
+        return _validated(items)
+    wires = iter(_validated([item for item in items if not isinstance(item, Trigger)]))
+    return [_of_trigger(item) if isinstance(item, Trigger) else next(wires) for item in items]
 
 
-def form_problem(one: Asked) -> Problem | None:
-    """What is wrong with the transaction id, or None."""
-    given = one.transaction_id
+def id_problem(given: Any) -> Problem | None:
+    """What is wrong with a given transaction id, or None."""
     if not isinstance(given, str):
         return Problem("transaction_id", f"a text is expected, not {type(given).__name__}")
     if is_generated(given.strip()):
@@ -105,27 +90,17 @@ def text_problem(text: str) -> str | None:
     return "control characters and half surrogate pairs are not allowed" if UNSTORABLE.search(text) else None
 
 
-def _of_trigger(one: Trigger) -> Asked:
-    return asked(one.workflow, one.to, one.payload, one.options)
+def _of_trigger(one: Trigger) -> Asked | list[Problem]:
+    try:
+        return asked(one.workflow, one.to, one.payload, one.options)
+    except InputError as error:
+        return [Problem(error.field, str(error).removeprefix(f"{error.field}: "))]
 
 
-def _of_wire(wire: Wire) -> Asked:
-    return Asked(
-        wire["workflow"],
-        None,
-        wire.get("to"),
-        wire.get("payload"),
-        wire.get("overrides"),
-        wire.get("actor"),
-        wire.get("tenant"),
-        wire.get("transaction_id"),
-    )
-
-
-def _validated(items: list[Any]) -> list[Wire | list[Problem]]:
+def _validated(items: Sequence[Any]) -> list[Asked | list[Problem]]:
     """Each item's wire form or problems; the good ones of a mixed chunk are validated once more without the bad."""
     try:
-        return cast("list[Wire | list[Problem]]", WIRES.validate_python(items))
+        return cast("list[Asked | list[Problem]]", WIRES.validate_python(items))
     except ValidationError as error:
         bad: dict[int, list[Problem]] = {}
         for found in error.errors(include_url=False, include_context=False, include_input=False):

@@ -130,15 +130,13 @@ def _is_integrity(driver: BaseException) -> bool:
 
 def _known(driver: BaseException) -> str | None:
     cause: Any = driver
-    for _ in range(3):  # adapters of the async drivers keep the driver's error as the cause
-        if cause is None:
-            return None
+    while cause is not None:  # adapters of the async drivers keep the driver's error as the cause
+        if cause.args and isinstance(cause.args[0], int):
+            return MARIADB.get(cause.args[0])
         if name := getattr(cause, "sqlite_errorname", None):
             return _by_start(SQLITE, name)
         if state := getattr(cause, "sqlstate", None):
             return _by_start(SQLSTATE, state)
-        if cause.args and isinstance(cause.args[0], int):
-            return MARIADB.get(cause.args[0])
         cause = cause.__cause__
     return None
 

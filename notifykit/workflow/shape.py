@@ -213,7 +213,7 @@ class Typed:
             return (
                 {name: payload[name] for name in payload if name not in self._computed}
                 if self._computed
-                else dict(payload)
+                else payload
             )
         return payload
 

@@ -8,9 +8,10 @@ from collections import Counter
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import notifykit as nk
 from notifykit.cli.app import app
@@ -19,8 +20,16 @@ from tests.cli.repositories import ADA, BOB, Repository
 EVE = ("Eve", "eve@example.com")
 
 
+class Result(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: str
+
+
 def demo(*words: object, columns: int = 200) -> Result:
-    return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["demo", *map(str, words)])
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["demo", *map(str, words)])
+    return Result(done.exit_code, done.stdout, done.stderr, f"{done.output}\n{done.exception!r}")
 
 
 def refused(result: Result) -> str:

@@ -17,7 +17,9 @@ COLUMNS = ("id", "environment", "subscriber_id", "email", "first_name", "data", 
 KEY = ("environment", "subscriber_id")
 NASTY = ["tab\there", "line\nbreak", "\\N", "\\.", "", "quote'\"", "🎉", "50%", "\\", "\r", "\x7f"]
 READ = Statement(
-    select(*(col(getattr(Subscriber, name)) for name in COLUMNS)).where(col(Subscriber.subscriber_id) == bindparam("who"))
+    select(*(col(getattr(Subscriber, name)) for name in COLUMNS)).where(
+        col(Subscriber.subscriber_id) == bindparam("who")
+    )
 )
 COUNT = Statement(select(func.count()).select_from(TopicMember))
 
@@ -48,7 +50,11 @@ def upserts(unit: Unit) -> None:
     again = [row(unit, 3, "a", None, "Ada"), row(unit, 4, "c", None, None)]
     upsert_rows(unit, Subscriber, COLUMNS, again, key=KEY, update=update, keep_null=True)
     found = [READ.row(unit, who=who) for who in "abc"]
-    assert [(each[0], each[3], each[4]) for each in found if each] == [(1, "a@x", "Ada"), (2, "b@x", "B"), (4, None, None)]
+    assert [(each[0], each[3], each[4]) for each in found if each] == [
+        (1, "a@x", "Ada"),
+        (2, "b@x", "B"),
+        (4, None, None),
+    ]
     upsert_rows(unit, Subscriber, COLUMNS, [row(unit, 5, "a", None, "Z")], key=KEY, update=("email",))
     found_a = READ.row(unit, who="a")
     assert found_a is not None

@@ -88,7 +88,9 @@ def test_alembic_is_not_needed_to_make_the_tables() -> None:
 
 
 def test_six_processes_at_once_on_an_empty_database(empty_url: str) -> None:
-    done = subprocess.run([sys.executable, "-c", OPEN, empty_url], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, empty_url], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     database = Database.open(empty_url)
     with unit_of(database) as unit:
@@ -178,7 +180,8 @@ def test_the_migrations_make_what_the_tables_are(empty_url: str) -> None:
         schema.upgrade(connection)
         maria = connection.dialect.name == "mariadb"
         context = MigrationContext.configure(
-            connection, opts={"version_table": schema.versions.name, "compare_type": True, "compare_server_default": True}
+            connection,
+            opts={"version_table": schema.versions.name, "compare_type": True, "compare_server_default": True},
         )
         differences = [
             each

@@ -25,9 +25,13 @@ BY_WORD = Statement(
 LIKE = Statement(select(col(Tenant.identifier)).where(col(Tenant.identifier).like("%0\\%", escape="\\")))
 CONSTANT = Statement(select(col(Tenant.id)).where(col(Tenant.id).in_([1, 3])).order_by(col(Tenant.id)))
 WHOLE = Statement(select(*(col(getattr(Tenant, name)) for name in COLUMNS)).where(col(Tenant.id) == bindparam("row")))
-LOCKED = Statement(select(col(Tenant.id)).order_by(col(Tenant.id)).limit(bindparam("n")).with_for_update(skip_locked=True))
+LOCKED = Statement(
+    select(col(Tenant.id)).order_by(col(Tenant.id)).limit(bindparam("n")).with_for_update(skip_locked=True)
+)
 RENAME = Statement(update(Tenant).where(col(Tenant.id) == bindparam("row")).values(name=bindparam("new")))
-TOUCH = Statement(update(Tenant).where(within(col(Tenant.id), "ids")).values(updated_at=bindparam("at"), data=bindparam("to")))
+TOUCH = Statement(
+    update(Tenant).where(within(col(Tenant.id), "ids")).values(updated_at=bindparam("at"), data=bindparam("to"))
+)
 
 
 def fill(unit: Unit) -> None:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from notifykit.ids import at_step
+from notifykit.model import Job, Run
+from notifykit.model.codes import JobKind
+from notifykit.store import claiming
+from notifykit.store.claiming import ClaimedJob
+from notifykit.store.database import Database
+from notifykit.store.rows import insert_rows
+from notifykit.store.unit import Unit
+from tests.store.conftest import NOW, unit_of
+
+COLUMNS = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
+LEASE = timedelta(seconds=60)
+SECOND = timedelta(seconds=1)
+
+
+def put(
+    unit: Unit, runs: Iterable[int], *, due: timedelta = -SECOND, kind: JobKind = JobKind.DELIVER, needs: str = ""
+) -> None:
+    at = unit.moment(NOW + due)
+    insert_rows(
+        unit,
+        Job,
+        COLUMNS,
+        [(at, at_step(run, 1), kind.value, run, at_step(run, 1), 1, needs, "", 0, 0) for run in runs],
+    )
+
+
+def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
+    given: dict[str, Any] = {"kinds": (JobKind.DELIVER, JobKind.CUSTOM), "needs": [], "limit": 50} | options
+    return claiming.claim(unit, owner=owner, lease_until=unit.now + LEASE, **given)
+
+
+def held(jobs: Iterable[ClaimedJob], owner: str = "me") -> list[tuple[datetime, int, str, int]]:
+    return [(job.due_at, job.id, owner, job.attempt) for job in jobs]
+
+
+def test_what_is_due_is_claimed_in_order_and_once(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [3, 1])
+        put(unit, [2], due=-2 * SECOND)
+        put(unit, [4], due=timedelta())
+        put(unit, [5], due=timedelta(microseconds=1))
+        put(unit, [6], kind=JobKind.ADVANCE)
+        put(unit, [7], kind=JobKind.CUSTOM, needs="shipped/pick")
+        assert claiming.next_due(unit, []) == NOW - 2 * SECOND
+    with unit_of(database) as unit:
+        first = claim(unit, limit=2)
+        assert [(job.run, job.attempt, job.rescues, job.previous_lease) for job in first] == [
+            (2, 1, 0, None),
+            (1, 1, 0, None),
+        ]
+        assert first[0][:7] == (NOW - 2 * SECOND, at_step(2, 1), JobKind.DELIVER.value, 2, at_step(2, 1), 1, "")
+    with unit_of(database) as unit:
+        assert [job.run for job in claim(unit, "other", needs=["a/b", "shipped/pick"])] == [3, 7, 4]
+        assert claim(unit, "third") == []
+
+
+def test_a_lost_lease_is_rescued_and_its_zombie_changes_nothing(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1])
+        zombie = claim(unit)
+    with unit_of(database, now=NOW + LEASE - SECOND) as unit:
+        assert claim(unit, "other") == []
+    later = NOW + LEASE  # leases are half-open: what `next_due` names can be claimed then
+    with unit_of(database, now=later) as unit:
+        assert claiming.next_due(unit, []) == NOW + LEASE
+        (rescued,) = claim(unit, "other")
+    assert (rescued.attempt, rescued.rescues, rescued.previous_lease) == (2, 1, NOW + LEASE)
+    with unit_of(database, now=later) as unit:
+        assert claiming.finish(unit, held(zombie)) == set()
+        assert claiming.postpone(unit, [(*job, later, 1) for job in held(zombie)]) == set()
+        assert claiming.finish(unit, held([rescued])) == set()  # another's owner
+        assert claiming.finish(unit, held([rescued], "other")) == {rescued.id}
+        assert claiming.next_due(unit, []) is None
+
+
+def test_a_postponed_job_is_free_again_and_keeps_its_attempts(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1, 2])
+        jobs = claim(unit)
+        rows = [(*held(jobs)[0], NOW + SECOND, 1), (*held(jobs)[1], NOW + 2 * SECOND, 0)]
+        assert claiming.postpone(unit, rows) == {job.id for job in jobs}
+        assert claiming.next_due(unit, []) == NOW + SECOND
+        assert claim(unit) == []
+    with unit_of(database, now=NOW + 2 * SECOND) as unit:
+        assert [(job.run, job.attempt, job.rescues, job.previous_lease) for job in claim(unit)] == [
+            (1, 2, 0, None),
+            (2, 1, 0, None),
+        ]
+
+
+def test_due_advances_are_read_and_dropped_in_one_unit(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1, 2], kind=JobKind.ADVANCE)
+        put(unit, [3], kind=JobKind.ADVANCE, needs="w/s")
+        put(unit, [4])
+        found = claiming.due_advances(unit, needs=[], limit=10)
+        assert found == [(NOW - SECOND, at_step(run, 1), run, 1) for run in (1, 2)]
+        claiming.drop(unit, [(due_at, job) for due_at, job, _, _ in found])
+        assert claiming.due_advances(unit, needs=[], limit=10) == []
+        assert [run for _, _, run, _ in claiming.due_advances(unit, needs=["w/s"], limit=10)] == [3]
+
+
+def test_the_work_of_one_event(database: Database) -> None:
+    columns = ("id", "environment", "event", "subscriber", "step", "status", "results", "trace", "created_at")
+    with unit_of(database) as unit:
+        insert_rows(
+            unit, Run, columns, [(run, 1, run % 2, run, 1, 1, "{}", "", unit.moment(NOW)) for run in (1, 2, 3, 4)]
+        )
+        put(unit, [1, 2])
+        put(unit, [3, 4], kind=JobKind.ADVANCE)
+        assert [job.run for job in claim(unit, event=1)] == [1]
+        assert [run for _, _, run, _ in claiming.due_advances(unit, needs=[], limit=10, event=1)] == [3]
+
+
+@pytest.mark.parametrize("kind", ["claim", "advance"])
+def test_two_open_transactions_never_get_the_same_job(server: str, kind: str) -> None:
+    one, two = Database.open(server), Database.open(server)
+    job_kind = JobKind.DELIVER if kind == "claim" else JobKind.ADVANCE
+
+    def take(unit: Unit, limit: int) -> list[int]:
+        if kind == "claim":
+            return [job.run for job in claim(unit, limit=limit)]
+        return [run for _, _, run, _ in claiming.due_advances(unit, needs=[], limit=limit)]
+
+    with unit_of(one) as unit:
+        put(unit, range(1, 6), kind=job_kind)
+    with unit_of(one) as first, unit_of(two) as second:
+        assert take(first, 2) == [1, 2]
+        assert take(second, 10) == [3, 4, 5]
+    one.close()
+    two.close()
+
+
+def test_a_claim_waits_for_the_writer_on_sqlite(url_of) -> None:
+    one, two = Database.open(url_of("file")), Database.open(url_of("file"))
+    with unit_of(one) as unit:
+        put(unit, range(1, 4))
+    with unit_of(one) as unit:
+        assert len(claim(unit, "one", limit=2)) == 2
+    with unit_of(two) as unit:
+        assert [job.run for job in claim(unit, "two")] == [3]
+    one.close()
+    two.close()
+
+
+def test_due_work_is_found_by_its_key_among_many(url_of) -> None:
+    database = Database.open(None)
+    with unit_of(database) as unit:
+        for statement, values in (
+            (claiming.CLAIMABLE[0], {"now": NOW, "needs": [""], "kinds": [2], "limit": 5}),
+            (claiming.NEXT_FREE, {"needs": [""]}),
+        ):
+            prepared = unit.dialect.prepared(statement)
+            plan = unit.connection.exec_driver_sql(
+                "EXPLAIN QUERY PLAN " + prepared.text, prepared.arguments(values)
+            ).all()
+            steps = " / ".join(row[3] for row in plan)
+            assert "USING PRIMARY KEY" in steps or "SCAN notifykit_job /" in steps + " /"
+            assert "TEMP B-TREE" not in steps
+    database.close()
