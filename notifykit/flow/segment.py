@@ -68,6 +68,7 @@ class Writer:
     def __init__(self, unit: Unit, topics: Topics) -> None:
         """Write through a unit; the topics are those of the chunk."""
         self.unit, self.topics = unit, topics
+        self.has_addresses = False
 
     def serve(self, segment: Sequence[Request]) -> Generator[None, None, None]:
         """Store events and runs, and move the runs as far as they get; yields after each chunk of runs."""
@@ -77,6 +78,7 @@ class Writer:
         repeated = claim_transaction_ids(unit, segment)
         live = [request for request in segment if request.live]
         addresses = sum(len(request.audience.addresses) for request in live)
+        self.has_addresses = addresses > 0
         audience.address_only(live, iter(unit.ids(addresses) if addresses else ()))
         tenants = Tenants.load(unit, live)
         for request in live:
@@ -187,7 +189,7 @@ class Writer:
         trail = Trail(instant)
         world = World(unit.environment, instant, unit.registry.functions(), facts.load(unit, chunk), trail)
         apply.store_new(unit, [advance(runs, 0, world) for runs in chunk], trail)
-        if any(person[1][0] == "\x1f" for runs in chunk for person in runs.people):
+        if self.has_addresses:
             drop_unlisted(unit, [number for runs in chunk for number in runs.ids])
 
 

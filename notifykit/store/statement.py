@@ -68,6 +68,9 @@ class Statement:
         dialect = unit.dialect
         prepared = dialect.prepared(self)
         found = dialect.fetch(unit.connection, prepared.text, prepared.arguments(values))
+        if len(prepared.decode) == 1:
+            ((at, processor),) = prepared.decode
+            return [row if row[at] is None else (*row[:at], processor(row[at]), *row[at + 1 :]) for row in found]
         if prepared.decode:
             return [_decoded(row, prepared.decode) for row in found]
         return found if not found or type(found[0]) is tuple else [tuple(row) for row in found]

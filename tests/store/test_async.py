@@ -32,7 +32,7 @@ def counted(unit: Unit) -> int:
 
 async def test_commit_and_rollback(awaited: AsyncDatabase) -> None:
     await in_unit(awaited, add, 1)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError):  # noqa: PT012
         async with awaited.transaction(write=True) as transaction:
             await transaction.call(lambda connection: add(unit_on(connection, awaited.dialect), 2))
             raise RuntimeError
@@ -113,7 +113,7 @@ async def test_work_sees_the_callers_context(awaited: AsyncDatabase) -> None:
 
 async def test_a_timeout_is_a_cancellation(awaited: AsyncDatabase) -> None:
     await awaited.migrate()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError):  # noqa: PT012
         async with asyncio.timeout(0.02), awaited.transaction(write=True) as transaction:
             await transaction.call(lambda connection: add(unit_on(connection, awaited.dialect), 1))
             await asyncio.sleep(5)

@@ -27,7 +27,7 @@ def test_sqlite_takes_exactly_what_it_needs_and_takes_it_back(url_of) -> None:
     database = Database.open(None)
     with unit_of(database) as unit:
         assert unit.ids(3) == [2, 3, 4]
-    with pytest.raises(RuntimeError), unit_of(database) as unit:
+    with pytest.raises(RuntimeError), unit_of(database) as unit:  # noqa: PT012
         unit.ids(100)
         raise RuntimeError
     with unit_of(database) as unit:
@@ -38,7 +38,7 @@ def test_sqlite_takes_exactly_what_it_needs_and_takes_it_back(url_of) -> None:
 def test_a_rollback_never_gives_ids_back_on_a_server(server: str) -> None:
     database = Database.open(server)
     taken: list[int] = []
-    with pytest.raises(RuntimeError), unit_of(database) as unit:
+    with pytest.raises(RuntimeError), unit_of(database) as unit:  # noqa: PT012
         taken += unit.ids(700)
         raise RuntimeError
     with unit_of(database) as unit:
