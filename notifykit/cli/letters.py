@@ -6,13 +6,15 @@ from email.headerregistry import Address
 from email.message import EmailMessage as Letter
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from notifykit.clock import Clock
 from notifykit.errors import PermanentDeliveryError
 from notifykit.results import EmailMessage
 
-SENDER = Address("notifykit demo", "demo", "localhost")
+SENDER = "notifykit demo <demo@localhost>"
 
 
 class Letters:
@@ -61,21 +63,32 @@ def letter(message: EmailMessage, date: str) -> bytes:
     Returns:
         The file's content; letters beyond ASCII stand as they are in headers only where an address has some.
     """
-    people = (*message.to, *message.cc, *message.bcc)
-    made = Letter(policy=SMTP if all(map(str.isascii, people)) else SMTPUTF8)
-    made["From"] = message.sender or SENDER
-    for header, addresses in (("To", message.to), ("Cc", message.cc), ("Reply-To", _one(message.reply_to))):
+    plain = all(map(str.isascii, (*message.to, *message.cc)))
+    made = Letter(policy=SMTP if plain else SMTPUTF8)
+    made["From"] = _header("From", message.sender or SENDER)
+    for name, addresses in (("To", message.to), ("Cc", message.cc), ("Reply-To", _one(message.reply_to))):
         if addresses:
-            made[header] = [_address(address) for address in addresses]
-    made["Subject"] = message.subject
+            made[name] = _addressed(name, addresses)
+    made["Subject"] = _header("Subject", message.subject)
     made["Date"] = date
     made["Message-ID"] = f"<{message.id}@notifykit.invalid>"
-    for header, value in message.headers.items():
-        made[header] = value
+    for name, value in message.headers.items():
+        made[name] = value
     made.set_content(message.text)
     if message.html:
         made.add_alternative(message.html, subtype="html")
     return made.as_bytes()
+
+
+@lru_cache(maxsize=1024)
+def _header(name: str, value: str) -> Any:
+    """A checked header, made once for all letters that have the same: making them is most of the work."""
+    return SMTP.header_store_parse(name, value)[1]
+
+
+@lru_cache(maxsize=1024)
+def _addressed(name: str, addresses: tuple[str, ...]) -> Any:
+    return SMTP.header_store_parse(name, [_address(address) for address in addresses])[1]
 
 
 def _one(address: str | None) -> tuple[str, ...]:

@@ -234,7 +234,7 @@ class AsyncMessages(AsyncNamespace[Messages]):
 
         Example:
             ```python
-            notify.messages.retry(notify.messages.each(status="failed"))
+            notify.messages.retry(notify.messages.list(status="failed"))
             ```
         """
         return await self._run(Messages.retry, messages)

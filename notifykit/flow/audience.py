@@ -184,10 +184,12 @@ def _known_topics(topics: Topics, requests: Sequence[Request]) -> set[int]:
 
 
 def trace_topics(unit: Unit, topics: Topics, request: Request) -> None:
-    """Note unknown topics on the event; they are no error (D9)."""
+    """Note unknown and empty topics on the event; they are no error (D9)."""
     for one in request.audience.topics:
         if one.key not in topics.ids:
             request.lines += (line(micros(unit.now), None, "topic_unknown", None, {"topic": one.key}),)
+        elif topics.members.get(topics.ids[one.key]) == []:
+            request.lines += (line(micros(unit.now), None, "topic_empty", None, {"topic": one.key}),)
 
 
 def address_only(requests: Sequence[Request], numbers: Iterator[int]) -> None:

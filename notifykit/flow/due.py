@@ -91,7 +91,7 @@ def _resume(found: RunFacts, trail: Trail) -> _Resumed:
         way = trail.settle(way, Mark(step.id, "step_completed", None, None, "waited"))
     over = step.stop_on_fail and _failed(step, record)
     if over:
-        way = trail.go(way, Mark(step.id, "run_failed", f"step {step.id!r} failed"))
+        way = trail.because(way, f"step {step.id!r} failed")
     return _Resumed(found, found.step + 1, way, over)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heappop, heappush
@@ -205,8 +205,12 @@ class _Rehearsal:
         """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
         due = {wait.run: wait for wait in changes.waits if not wait.message}
         groups: dict[tuple[datetime, int], list[int]] = {}
+        steps = changes.runs.version.workflow.steps
         for place, status in enumerate(changes.status):
             if status == WAITING:
+                step = steps[changes.steps[place]]
+                if step.stop_on_fail and (place, step.id) in changes.unrenderable:
+                    continue
                 wait = due.get(changes.runs.ids[place])
                 at = standing.at if wait is None else wait.due_at
                 groups.setdefault((at, changes.steps[place]), []).append(place)
@@ -230,16 +234,24 @@ class _Rehearsal:
             some.origins.append(runs.origins[place])
             some.people.append(runs.people[place])
             some.payloads.append(runs.payloads[place])
-        records = [_delivered(trail.records[runs.ways[place]], step.id, at) for place in places]
+        records = [
+            _delivered(
+                trail.records[runs.ways[place]],
+                step.id,
+                at,
+                {name for who, name in changes.unrenderable if who == place},
+            )
+            for place in places
+        ]
         heappush(self.queue, _Standing(at, next(self.turn), some, index + 1, records))
 
 
-def _delivered(records: Mapping[str, Record], step: str, at: datetime) -> dict[str, Record]:
-    """Records as they are after a wait: the delay is over, and what was queued has been sent."""
+def _delivered(records: Mapping[str, Record], step: str, at: datetime, failed: Collection[str]) -> dict[str, Record]:
+    """Records as they are after a wait: the delay is over, and what was queued has been sent, or has failed."""
     found: dict[str, Record] = {}
     for name, record in records.items():
         if record["status"] == "queued":
-            found[name] = {**record, "delivery": "sent"}
+            found[name] = {**record, "delivery": "failed" if name in failed else "sent"}
         elif name == step and record["status"] == "waiting":
             found[name] = {**record, "status": "waited", "at": at.isoformat()}
         else:

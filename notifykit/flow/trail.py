@@ -80,6 +80,10 @@ class Trail:
         kept = {name: value for name, value in self.records[way][mark.step].items() if name not in BASICS}
         return self.go(way, replace(mark, facts=to_json(kept).decode()))
 
+    def because(self, way: int, reason: str) -> int:
+        """The same way, ended for a reason that no step has given."""
+        return self._new(self.texts[way], self.marks[way], self.records[way], self.has_message[way], reason)
+
     def records_text(self, way: int) -> str:
         """The records of a way as JSON."""
         text = self._texts_of_records.get(way)

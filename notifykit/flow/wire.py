@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from notifykit.errors import InputError
 from notifykit.ids import is_generated
+from notifykit.model.values import TriggerOptions
 from notifykit.resources.references import UNSTORABLE
 from notifykit.results import Problem
 from notifykit.settings import KEY_LENGTH
@@ -37,6 +38,7 @@ class Wire(TypedDict):
 
 
 Asked: TypeAlias = Wire
+OPTIONS = frozenset(TriggerOptions.__annotations__)
 WIRES: TypeAdapter[list[Wire]] = TypeAdapter(list[Wire])
 
 
@@ -46,6 +48,8 @@ def asked(workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: An
     Raises:
         InputError: The workflow is no key, no workflow and no notice.
     """
+    if unknown := options.keys() - OPTIONS:
+        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
     if isinstance(workflow, Notice):
         workflow, payload = workflow.workflow, workflow.payload
     key = workflow.key if isinstance(workflow, Workflow) else workflow

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 from sqlalchemy import ColumnElement, bindparam, select
 
 from notifykit.ids import run_and_step, text_of
-from notifykit.model.codes import AttemptClass
+from notifykit.model.codes import AttemptClass, RunStatus
 from notifykit.model.trace import Line, lines
 from notifykit.model.values import Who
 from notifykit.resources import versions
@@ -26,18 +26,15 @@ FILTERS: dict[str, ColumnElement[bool]] = {
     "event": run.c.event == bindparam("event"),
     "subscriber": run.c.subscriber == bindparam("subscriber"),
 }
+EVENT = (event.c.id, event.c.transaction_id, event.c.created_at, event.c.recipients, event.c.errors, event.c.trace)
 EVENTS = {
     "one": Statement(
-        select(event.c.id, event.c.transaction_id, event.c.trace).where(
-            event.c.environment == bindparam("environment"), event.c.id == bindparam("event")
-        )
+        select(*EVENT).where(event.c.environment == bindparam("environment"), event.c.id == bindparam("event"))
     ),
-    "every": Statement(
-        select(event.c.id, event.c.transaction_id, event.c.trace)
-        .where(event.c.environment == bindparam("environment"), event.c.trace.is_not(None))
-        .order_by(event.c.id)
-    ),
+    "every": Statement(select(*EVENT).where(event.c.environment == bindparam("environment")).order_by(event.c.id)),
 }
+AFTERWARDS = frozenset({"message_sent", "message_failed", "message_skipped", "message_retried"})
+"""What a line can say of a message that was queued before."""
 OUTCOMES = frozenset({"message_sent", "message_failed"})
 """Lines that an attempt led to: it stands before them, also where no time passed between."""
 
@@ -91,19 +88,40 @@ class Executions(Namespace):
 
 def _of_events(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
     statement = EVENTS["one" if "event" in given else "every"]
-    for number, transaction_id, trace in statement.rows(unit, environment=unit.environment, **given):
+    for number, transaction_id, at, recipients, errors, trace in statement.rows(
+        unit, environment=unit.environment, **given
+    ):
+        shown_id = transaction_id or text_of("txn", number)
+        yield _execution(shown_id, "", Line(at, None, "event_processed", None, {"recipients": recipients}))
+        for field, message, recipient in errors or ():
+            said = {"field": field} | ({} if recipient is None else {"recipient": recipient})
+            yield _execution(shown_id, "", Line(at, None, "recipient_refused", message, said))
         for each in lines(trace):
-            yield _execution(transaction_id or text_of("txn", number), "", each)
+            yield _execution(shown_id, "", each)
 
 
 def _of_runs(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
     names = frozenset(given)
     attempts = _attempts(unit, names, given)
-    for number, event_id, transaction_id, subscriber_id, trace in _runs(names).rows(
+    for number, event_id, transaction_id, subscriber_id, trace, status, reason, finished_at in _runs(names).rows(
         unit, environment=unit.environment, **given
     ):
-        for each in merged(lines(trace), attempts.get(number, ())):
+        story = list(lines(trace))
+        if finished_at is not None:
+            story.insert(_end(story, finished_at), Line(finished_at, None, f"run_{RunStatus(status).word}", reason, {}))
+        for each in merged(story, attempts.get(number, ())):
             yield _execution(transaction_id or text_of("txn", event_id), shown(subscriber_id), each)
+
+
+def _end(story: Sequence[Line], finished_at: datetime) -> int:
+    """Where a run's end stands among its lines: before what became of its queued messages later."""
+    queued: set[str | None] = set()
+    for place, each in enumerate(story):
+        if each.at > finished_at or (each.at == finished_at and each.step in queued and each.kind in AFTERWARDS):
+            return place
+        if each.kind == "message_queued":
+            queued.add(each.step)
+    return len(story)
 
 
 def merged(trace: Iterable[Line], attempts: Iterable[Line]) -> list[Line]:
@@ -143,7 +161,16 @@ def _comes_before(attempt: Line, line: Line) -> bool:
 @cache
 def _runs(names: frozenset[str]) -> Statement:
     return Statement(
-        select(run.c.id, event.c.id, event.c.transaction_id, subscriber.c.subscriber_id, run.c.trace)
+        select(
+            run.c.id,
+            event.c.id,
+            event.c.transaction_id,
+            subscriber.c.subscriber_id,
+            run.c.trace,
+            run.c.status,
+            run.c.reason,
+            run.c.finished_at,
+        )
         .select_from(run)
         .join(event, event.c.id == run.c.event)
         .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)

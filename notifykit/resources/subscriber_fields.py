@@ -124,6 +124,10 @@ def read_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[GivenCha
     problems: list[Problem] = []
     for written, value in facts.items():
         name = WIRE_NAMES.get(written)
+        if name is None and written not in ID_NAMES:
+            problems.append(
+                Problem(str(written), f"a subscriber has no such field.{nearest(str(written), WIRE_NAMES)}")
+            )
         if name is None or (value is None and name in KEPT_BY_NULL):
             continue
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -14,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifykit.errors import ConfigurationError
-from notifykit.store import engines
+from notifykit.store import engines, forks
 from notifykit.store.database import Database
 from notifykit.store.dialect import Dialect
 from notifykit.store.schema import Migrate
@@ -30,6 +29,9 @@ class Runner(Protocol):
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Do the work; a cancelled task waits for it first."""
         ...
+
+    def after_fork(self) -> None:
+        """Start anew in a child process."""
 
     def close(self) -> None:
         """Let go of threads."""
@@ -68,6 +70,7 @@ class AsyncDatabase:
         self._database = database
         self._runner = runner
         self._turns = AwaitedTurns(database.dialect.where)
+        forks.watch(self)
 
     @classmethod
     def open(cls, url: str | None, *, durability: Durability = "normal", migrate: Migrate = "auto") -> Self:
@@ -83,7 +86,9 @@ class AsyncDatabase:
         """
         found = engines.parsed(url)
         if engines.in_worker(found):
-            return cls(Database(engines.create(found, durability), own=True, migrate=migrate), InThread())
+            return cls(
+                Database(engines.create(found, durability, unbounded=True), own=True, migrate=migrate), InThread()
+            )
         return cls(Database(engines.create_awaited(found, durability), own=True, migrate=migrate), InGreenlet())
 
     @classmethod
@@ -173,6 +178,11 @@ class AsyncDatabase:
         await self._runner.run(self._database.close)
         self._runner.close()
 
+    def after_fork(self) -> None:
+        """In a child: no thread, and no lock that a task of the parent held."""
+        self._turns = AwaitedTurns(self._database.dialect.where)
+        self._runner.after_fork()
+
 
 class InThread:
     """One worker thread, started at the first work: SQLite's calls are too short to be worth more."""
@@ -180,7 +190,6 @@ class InThread:
     def __init__(self) -> None:
         """Start nothing yet."""
         self._executor: ThreadPoolExecutor | None = None
-        self._process = 0
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Do the work in the thread, with the caller's context variables."""
@@ -189,9 +198,13 @@ class InThread:
         return await _finished(loop.run_in_executor(self._thread(), lambda: context.run(work, *args)))
 
     def _thread(self) -> ThreadPoolExecutor:
-        if self._executor is None or self._process != os.getpid():  # a fork leaves the parent's thread behind
-            self._executor, self._process = ThreadPoolExecutor(1, thread_name_prefix="notifykit"), os.getpid()
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="notifykit")
         return self._executor
+
+    def after_fork(self) -> None:
+        """The parent's thread is not here."""
+        self._executor = None
 
     def close(self) -> None:
         """End the thread."""
@@ -206,6 +219,9 @@ class InGreenlet:
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Do the work in a greenlet that gives the loop back wherever the driver waits."""
         return await _finished(asyncio.ensure_future(_spawn(work, *args)))
+
+    def after_fork(self) -> None:
+        """There is nothing of the parent's."""
 
     def close(self) -> None:
         """There is nothing to let go of."""

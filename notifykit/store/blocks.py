@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine
 
 from notifykit.model.sequence import BLOCK
 from notifykit.store.dialect import Dialect
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from notifykit.store.unit import Unit
 
 FIRST_ID = 2
@@ -25,8 +24,8 @@ class BlockDialect(Dialect):
         """Start without a block."""
         super().__init__(core, where)
         self._kept: list[range] = []
-        self._process = os.getpid()
         self._guard = threading.Lock()
+        self._commits_everything = False
 
     def ids(self, unit: Unit, count: int) -> list[int]:
         """That many new ids, ascending; what is left of a block is kept for the next call in this process."""
@@ -43,6 +42,21 @@ class BlockDialect(Dialect):
         found.sort(key=lambda part: part.start)
         return [number for part in found for number in part]
 
+    def prepare_host(self, connection: Connection) -> None:
+        """See whether the host's engine commits each statement: our own units on it must not."""
+        raw = connection.connection.dbapi_connection
+        self._commits_everything = raw is not None and connection.dialect.detect_autocommit_setting(raw)
+
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+        """Check out a connection and begin, in a real transaction whatever the host's engine is set to."""
+        if self._commits_everything:
+            engine = engine.execution_options(isolation_level="READ COMMITTED")
+        return super().connect(engine, write=write, patient=patient)
+
+    def after_fork(self) -> None:
+        """Never hand out what the parent kept."""
+        self._kept, self._guard = [], threading.Lock()
+
     def _starts(self, connection: Connection, blocks: int) -> list[int]:
         """The first ids of new blocks."""
         raise NotImplementedError
@@ -50,8 +64,6 @@ class BlockDialect(Dialect):
     def _take(self, count: int) -> tuple[list[range], int]:
         found: list[range] = []
         with self._guard:
-            if self._process != os.getpid():  # a fork may not hand out its parent's ids
-                self._kept, self._process = [], os.getpid()
             while count and self._kept:
                 block = self._kept.pop(0)
                 found.append(block[:count])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
-from notifykit.store import engines, schema
+from notifykit.store import engines, forks, schema
 from notifykit.store.dialect import Dialect
 from notifykit.store.faults import translated
 from notifykit.store.schema import Migrate
@@ -51,7 +50,9 @@ class Database:
         self.closed = False
         self._ready = False
         self._turns = Turns(self.dialect.where)
-        _living.add(self)
+        forks.watch(self)
+        if own and not engine.dialect.is_async:  # for those who never call `close`
+            weakref.finalize(self, engine.dispose)
 
     @classmethod
     def open(cls, url: str | None, *, durability: Durability = "normal", migrate: Migrate = "auto") -> Self:
@@ -229,20 +230,11 @@ class Database:
     def after_fork(self) -> None:
         """In a child: no connection, and no lock that a thread of the parent held."""
         self._turns = Turns(self.dialect.where)
+        self.dialect.after_fork()
         if self.own and not self.is_shared:
             _parents.append(self.engine.pool)
             self.engine.dispose(close=False)
 
 
-_living: weakref.WeakSet[Database] = weakref.WeakSet()
 _parents: list[Any] = []
 """The pools of parent processes: closing their connections here would close the parent's."""
-
-
-def _after_fork() -> None:
-    for database in list(_living):
-        database.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

@@ -211,6 +211,9 @@ class Dialect:
         """Commit a transaction of our own."""
         connection.commit()
 
+    def after_fork(self) -> None:
+        """Start anew in a child process."""
+
     def prepare_host(self, connection: Connection) -> None:
         """Look once at a host's engine, and log what it lacks."""
 

@@ -63,7 +63,6 @@ CANCEL_RUNS = Statement(
         status=RunStatus.CANCELLED.value,
         reason=bindparam("why"),
         finished_at=bindparam("now"),
-        trace=run.c.trace.concat(bindparam("line")),
     )
 )
 ADD_LINE = Statement(update(run).where(within(run.c.id, "ids")).values(trace=run.c.trace.concat(bindparam("line"))))
@@ -128,8 +127,7 @@ def end_runs(
         stamp = line(micros(unit.now), None, "message_skipped", "cancelled", {"why": reason})
         ADD_LINE.run(unit, ids=[message >> 6 for message in messages], line=stamp)
     if waiting:
-        stamp = line(micros(unit.now), None, "run_cancelled", reason)
-        stopped += CANCEL_RUNS.run(unit, ids=waiting, why=reason, now=unit.now, line=stamp)
+        stopped += CANCEL_RUNS.run(unit, ids=waiting, why=reason, now=unit.now)
         _tell(unit, waiting, reason)
     drop_unlisted(unit, sorted({run for run, *_ in jobs}))
     sent = sent_messages(*scopes).rows(unit, **scopes)[0][0]

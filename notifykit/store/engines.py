@@ -63,12 +63,13 @@ def place(url: URL) -> str:
     return f"The database {url.database!r} at {at}"
 
 
-def create(url: URL, durability: Durability) -> Engine:
+def create(url: URL, durability: Durability, *, unbounded: bool = False) -> Engine:
     """An engine of our own for the sync door.
 
     Args:
         url: From `parsed`.
         durability: How far a commit on SQLite goes: `full` survives a loss of power.
+        unbounded: Never wait for a connection: where one thread serves all, it would wait for itself.
 
     Raises:
         ConfigurationError: The driver is not installed or not of this door.
@@ -76,6 +77,8 @@ def create(url: URL, durability: Durability) -> Engine:
     backend, _, driver = url.drivername.partition("+")
     url = url.set(drivername=f"{backend}+{SYNC.get(driver, driver)}")
     options = _options(url)
+    if unbounded and "poolclass" not in options:
+        options["max_overflow"] = -1
     try:
         engine = create_engine(url, **options)
     except (ImportError, NoSuchModuleError, ArgumentError) as error:
@@ -106,7 +109,6 @@ def create_awaited(url: URL, durability: Durability) -> Engine:
     backend, _, driver = url.drivername.partition("+")
     url = url.set(drivername=f"{backend}+{ASYNC.get(driver, driver)}")
     options = _options(url)
-    options.pop("poolclass", None)
     try:
         engine = create_async_engine(url, **options).sync_engine
     except (ImportError, NoSuchModuleError, ArgumentError) as error:

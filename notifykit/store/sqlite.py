@@ -51,6 +51,7 @@ class SqliteDialect(Dialect):
         """
         super().__init__(core, where)
         self.own = own
+        self._writer: Engine | None = None
 
     def moment(self, value: datetime | None) -> int | None:
         """Microseconds."""
@@ -70,7 +71,9 @@ class SqliteDialect(Dialect):
     def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
         """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
         if self.own and write:
-            engine = engine.execution_options(**{WRITE: True})
+            if self._writer is None:
+                self._writer = engine.execution_options(**{WRITE: True})
+            engine = self._writer
         elif not self.own and _host_is_inside(engine):
             raise UnitError(OPEN_TRANSACTION)
         return super().connect(engine, write=write, patient=patient)
@@ -130,10 +133,12 @@ def _lacking(connection: Connection) -> list[tuple[str, str]]:
     def pragma(name: str) -> Any:
         return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
+    if pragma("journal_mode") == "memory":
+        return []
     lacks = []
     if int(pragma("busy_timeout") or 0) < BUSY:
         lacks.append(("a busy_timeout of 30 seconds", f"busy_timeout={BUSY}"))
-    if pragma("journal_mode") not in {"wal", "memory"}:
+    if pragma("journal_mode") != "wal":
         lacks.append(("WAL", "journal_mode=WAL"))
     if not pragma("foreign_keys"):
         lacks.append(("foreign_keys", "foreign_keys=ON"))

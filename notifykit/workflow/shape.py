@@ -211,9 +211,7 @@ class Typed:
             return payload if self._checked else _opened(payload)
         if isinstance(payload, Mapping):
             return (
-                {name: payload[name] for name in payload if name not in self._computed}
-                if self._computed
-                else payload
+                {name: payload[name] for name in payload if name not in self._computed} if self._computed else payload
             )
         return payload
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -226,6 +227,19 @@ def test_the_demo_is_a_module_too(told: Repository, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "Inbox of" in done.stdout
+
+
+def test_a_terminal_without_the_letters_gets_question_marks(told: Repository, tmp_path: Path) -> None:
+    told.commit("Żółć", by=("陈晓雨", "chen@example.com"))
+    done = subprocess.run(
+        [sys.executable, "-m", "notifykit", "demo", str(told.path), "--out", str(tmp_path / "mail")]
+        + ["--db", f"sqlite:///{tmp_path / 'demo.db'}"],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"?" in done.stdout
 
 
 def test_without_its_extra_the_command_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

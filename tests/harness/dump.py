@@ -21,6 +21,7 @@ from notifykit.model.subscriber import UNLISTED
 Rows = list[dict[str, Any]]
 Dump = dict[str, Rows]
 SHOWN_ID = re.compile(r"\b(txn|run|msg)_([0-9a-f]+)\b")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 WORDS: dict[tuple[str, str], Any] = {
     ("run", "status"): RunStatus,
     ("message", "status"): MessageStatus,
@@ -71,6 +72,8 @@ class Names:
                 strangers += 1
                 key = row["subscriber_id"] = f"<address {strangers}>"
             self.known["subscriber"][row["id"]] = key
+        # ids aside: a bulk numbers new subscribers by key, triggers one after the other by turn
+        tables["run"].sort(key=lambda row: (row["event"], self.known["subscriber"].get(row["subscriber"], "")))
         natural: dict[str, Callable[[Mapping[str, Any]], str]] = {
             "topic": lambda row: row["key"],
             "tenant": lambda row: row["identifier"],
@@ -126,11 +129,7 @@ def plain(value: Any, names: Names, start: datetime) -> Any:
     if isinstance(value, datetime):
         return _since(value, start)
     if isinstance(value, str):
-        try:
-            when = datetime.fromisoformat(value) if len(value) > 18 and value[4:5] == "-" else None
-        except ValueError:
-            when = None
-        return _since(when, start) if when is not None and when.tzinfo is not None else names.text(value)
+        return names.text(MOMENT.sub(lambda found: _since(datetime.fromisoformat(found[0]), start), value))
     if isinstance(value, Mapping):
         return {key: plain(item, names, start) for key, item in sorted(value.items())}
     if isinstance(value, list | tuple):

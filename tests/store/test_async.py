@@ -106,6 +106,20 @@ async def test_a_task_cancelled_while_it_waits_for_its_turn(awaited: AsyncDataba
     assert await in_unit(awaited, counted) >= 1
 
 
+async def test_many_readers_at_once_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    database = AsyncDatabase.open(f"sqlite:///{tmp_path}/app.db")
+    await in_unit(database, add, 1)
+    all_in = asyncio.Barrier(40)
+
+    async def read() -> int:
+        async with database.transaction(write=False) as transaction:
+            await all_in.wait()
+            return await transaction.call(lambda connection: counted(unit_on(connection, database.dialect)))
+
+    assert await asyncio.gather(*(read() for _ in range(40))) == [1] * 40
+    await database.close()
+
+
 async def test_work_sees_the_callers_context(awaited: AsyncDatabase) -> None:
     request.set("mine")
     assert await in_unit(awaited, lambda unit: request.get()) == "mine"

@@ -13,6 +13,7 @@ from notifykit.store import claiming
 from notifykit.store.claiming import ClaimedJob
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
+from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
 from tests.store.conftest import NOW, unit_of
 
@@ -152,18 +153,21 @@ def test_a_claim_waits_for_the_writer_on_sqlite(url_of) -> None:
     two.close()
 
 
-def test_due_work_is_found_by_its_key_among_many(url_of) -> None:
+@pytest.mark.parametrize(
+    ("statement", "values", "way"),
+    [
+        (claiming.CLAIMABLE[0], {"kinds": [2]}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
+        (claiming.ADVANCES[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
+        (claiming.NEXT_FREE, {}, "SCAN notifykit_job"),  # in the order of its key: the first that fits ends it
+        (claiming.HELD, {"runs": [1], "jobs": [65]}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_run (run=?)"),
+    ],
+)
+def test_due_work_is_found_by_its_key_among_many(statement: Statement, values: dict[str, Any], way: str) -> None:
     database = Database.open(None)
     with unit_of(database) as unit:
-        for statement, values in (
-            (claiming.CLAIMABLE[0], {"now": NOW, "needs": [""], "kinds": [2], "limit": 5}),
-            (claiming.NEXT_FREE, {"needs": [""]}),
-        ):
-            prepared = unit.dialect.prepared(statement)
-            plan = unit.connection.exec_driver_sql(
-                "EXPLAIN QUERY PLAN " + prepared.text, prepared.arguments(values)
-            ).all()
-            steps = " / ".join(row[3] for row in plan)
-            assert "USING PRIMARY KEY" in steps or "SCAN notifykit_job /" in steps + " /"
-            assert "TEMP B-TREE" not in steps
+        prepared = unit.dialect.prepared(statement)
+        arguments = prepared.arguments({"now": NOW, "needs": [""], "limit": 5} | values)
+        plan = unit.connection.exec_driver_sql("EXPLAIN QUERY PLAN " + prepared.text, arguments).all()
+    assert plan[0][3] == way
+    assert not any("TEMP B-TREE FOR ORDER BY" in row[3] for row in plan)
     database.close()

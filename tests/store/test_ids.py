@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from notifykit.store.async_database import AsyncDatabase
-from notifykit.store.blocks import BlockDialect
 from notifykit.store.database import Database
 from tests.store.conftest import in_unit, unit_of
 
@@ -66,12 +65,11 @@ def test_threads_share_blocks_without_repetition(server: str) -> None:
     database.close()
 
 
-def test_a_fork_does_not_hand_out_its_parents_ids(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_does_not_hand_out_its_parents_ids(server: str) -> None:
     database = Database.open(server)
-    assert isinstance(database.dialect, BlockDialect)
     with unit_of(database) as unit:
         mine = set(unit.ids(1))
-    monkeypatch.setattr("os.getpid", lambda: -1)
+    database.after_fork()
     with unit_of(database) as unit:
         theirs = unit.ids(1)
     assert theirs[0] > max(mine) + 900
