@@ -14,6 +14,7 @@ from notifykit.ids import at_step, text_of
 from notifykit.model import Content, Job, Message, Run
 from notifykit.model.codes import RunStatus
 from notifykit.model.tables import run
+from notifykit.render.compiled import compiled
 from notifykit.results import Message as MessageResult
 from notifykit.results import Receipt
 from notifykit.signals import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
@@ -21,6 +22,7 @@ from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
+from notifykit.workflow.registry import StoredVersion
 
 RUN = (
     "id",
@@ -70,6 +72,16 @@ MOVE_RUN = Statement(
         finished_at=bindparam("finished_at"),
     )
 )
+
+
+def looks_at_people(unit: Unit, version: StoredVersion) -> bool:
+    """Whether more than the row id of a subscriber matters: to templates, addresses or observers."""
+    workflow = version.workflow
+    return (
+        "subscriber" in compiled(workflow).reads
+        or any(step.channel not in {None, "in_app"} for step in workflow.steps)
+        or any(map(unit.listens, OBSERVED))
+    )
 
 
 def store_new(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:

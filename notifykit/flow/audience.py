@@ -43,6 +43,12 @@ NEXT_OF_ONE = Statement(
     .order_by(topic_member.c.subscriber)
     .limit(bindparam("most"))
 )
+NEXT_IDS_OF_ONE = Statement(
+    select(topic_member.c.subscriber)
+    .where(topic_member.c.topic == bindparam("topic"), topic_member.c.subscriber > bindparam("last"))
+    .order_by(topic_member.c.subscriber)
+    .limit(bindparam("most"))
+)
 NEXT_OF_ALL = Statement(
     select(*COLUMNS)
     .where(
@@ -192,12 +198,13 @@ def trace_topics(unit: Unit, topics: Topics, request: Request) -> None:
             request.lines += (line(micros(unit.now), None, "topic_empty", None, {"topic": one.key}),)
 
 
-def address_only(requests: Sequence[Request], numbers: Iterator[int]) -> None:
-    """Give addresses without a subscriber an id that nothing else can have."""
+def address_only(requests: Sequence[Request]) -> None:
+    """Give addresses without a subscriber an id that nothing else can have: the event's, and their place in it."""
     for request in requests:
         if request.audience.addresses:
             request.audience.addresses = tuple(
-                Direct(f"{UNLISTED}{next(numbers):x}", one.given, one.payload) for one in request.audience.addresses
+                Direct(f"{UNLISTED}{request.event:x}.{at}", one.given, one.payload)
+                for at, one in enumerate(request.audience.addresses)
             )
 
 
@@ -253,9 +260,21 @@ def enlist_page(runs: Runs, origin: Origin, page: Sequence[Row]) -> None:
     runs.ways += [0] * len(page)
 
 
-def pages(unit: Unit, topics: Topics, request: Request, actor: int, direct: set[int]) -> Iterator[list[Row]]:
-    """Topics of any size, or everyone, page by page; without the actor and those served directly."""
-    source = _everyone(unit) if request.audience.everyone else _members(unit, topics, request.audience.topics)
+def pages(
+    unit: Unit, topics: Topics, request: Request, actor: int, direct: set[int], *, anonymous: bool = False
+) -> Iterator[list[Row]]:
+    """Topics of any size, or everyone, page by page; without the actor and those served directly.
+
+    Args:
+        unit: The unit.
+        topics: The topics of the chunk.
+        request: Whose audience it is.
+        actor: The row id of the actor; 0 for nobody.
+        direct: Row ids of those served directly.
+        anonymous: Row ids are enough: where they come without more work, rows have nothing else.
+    """
+    who = request.audience
+    source = _everyone(unit) if who.everyone else _members(unit, topics, who.topics, anonymous)
     without = direct | {actor} if actor else direct
     for page in source:
         yield [person for person in page if person[0] not in without] if without else page
@@ -268,7 +287,7 @@ def _everyone(unit: Unit) -> Iterator[list[Row]]:
         yield page
 
 
-def _members(unit: Unit, topics: Topics, wanted: Sequence[Topic]) -> Iterator[list[Row]]:
+def _members(unit: Unit, topics: Topics, wanted: Sequence[Topic], anonymous: bool) -> Iterator[list[Row]]:
     """Members of topics by row id; one of several topics is there if one of them does not exclude it."""
     excluded: dict[int, set[str]] = {}
     for one in wanted:
@@ -277,14 +296,16 @@ def _members(unit: Unit, topics: Topics, wanted: Sequence[Topic]) -> Iterator[li
             excluded[number] = excluded[number] & set(one.exclude) if number in excluded else set(one.exclude)
     if len(excluded) == 1:
         ((number, left_out),) = excluded.items()
-        yield from _members_of_one(unit, number, left_out)
+        yield from _members_of_one(
+            unit, number, left_out, NEXT_IDS_OF_ONE if anonymous and not left_out else NEXT_OF_ONE
+        )
     elif excluded:
         yield from _members_of_many(unit, excluded)
 
 
-def _members_of_one(unit: Unit, number: int, left_out: set[str]) -> Iterator[list[Row]]:
+def _members_of_one(unit: Unit, number: int, left_out: set[str], query: Statement) -> Iterator[list[Row]]:
     last = 0
-    while page := NEXT_OF_ONE.rows(unit, topic=number, last=last, most=unit.chunk):
+    while page := query.rows(unit, topic=number, last=last, most=unit.chunk):
         last = page[-1][0]
         yield [person for person in page if person[1] not in left_out] if left_out else page
 

@@ -110,7 +110,7 @@ class _Rehearsal:
         unit, request, people = self.unit, self.request, self.people
         who = request.audience
         topics = Topics.load(unit, [request])
-        audience.address_only([request], count(1))
+        audience.address_only([request])
         people.load([request], [request.named])
         actor = people.actor(request)
         number = 0 if actor is None else actor[0]

@@ -73,20 +73,20 @@ class Writer:
     def serve(self, segment: Sequence[Request]) -> Generator[None, None, None]:
         """Store events and runs, and move the runs as far as they get; yields after each chunk of runs."""
         unit = self.unit
-        for request, number in zip(segment, unit.ids(len(segment)), strict=True):
-            request.event = number
+        numbers = iter(unit.ids(len(segment) + sum(map(self._ids_for_runs, segment))))
+        for request in segment:
+            request.event = next(numbers)
         repeated = claim_transaction_ids(unit, segment)
         live = [request for request in segment if request.live]
-        addresses = sum(len(request.audience.addresses) for request in live)
-        self.has_addresses = addresses > 0
-        audience.address_only(live, iter(unit.ids(addresses) if addresses else ()))
+        self.has_addresses = any(request.audience.addresses for request in live)
+        audience.address_only(live)
         tenants = Tenants.load(unit, live)
         for request in live:
             audience.trace_topics(unit, self.topics, request)
         if len(live) == 1 and self._is_large(live[0]):
             yield from self._large(live[0], tenants)
         elif live:
-            yield from self._small(live, tenants)
+            yield from self._small(live, tenants, numbers)
         for request, first in repeated:
             request.event, request.recipients, request.problems = first.event, first.recipients, first.problems
 
@@ -95,9 +95,19 @@ class Writer:
             return False
         return request.audience.everyone or len(request.named) > self.unit.chunk or not self.topics.are_small(request)
 
+    def _ids_for_runs(self, request: Request) -> int:
+        """How many runs a request may have, where that is known: their ids come in one block with the event's."""
+        if request.only is not None:
+            return 1
+        if self._is_large(request):
+            return 0
+        return len(request.named) + sum(len(members) for _, members in self.topics.of(request))
+
     # -- events whose recipients are all in memory
 
-    def _small(self, requests: Sequence[Request], tenants: Tenants) -> Generator[None, None, None]:
+    def _small(
+        self, requests: Sequence[Request], tenants: Tenants, numbers: Iterator[int]
+    ) -> Generator[None, None, None]:
         unit = self.unit
         people = People(unit)
         people.load(requests, [request.named for request in requests])
@@ -106,7 +116,6 @@ class Writer:
         people.save()
         tenants.save(unit)
         self._store_events(rows)
-        numbers = iter(unit.ids(sum(map(len, groups))))
         for runs in groups:
             runs.ids = list(islice(numbers, len(runs)))
         yield from self._move(groups)
@@ -140,7 +149,8 @@ class Writer:
             direct.update(person[0] for person in runs.people)
             yield runs
         if who.everyone or who.topics:
-            for page in audience.pages(unit, self.topics, request, actor, direct):
+            anonymous = not apply.looks_at_people(unit, request.pinned)
+            for page in audience.pages(unit, self.topics, request, actor, direct, anonymous=anonymous):
                 runs = Runs(request.pinned)
                 audience.enlist_page(runs, origin, page)
                 if page:

@@ -170,6 +170,7 @@ def test_a_render_error_after_the_claim(notify: Both) -> None:
     assert "plan" in str(failed)
 
 
+@pytest.mark.uneven
 def test_without_a_provider_the_job_waits(house: Callable[..., Both]) -> None:
     notify = house(hooks=False, workflows=STORIES)
     people(notify, "ada")
@@ -182,7 +183,7 @@ def test_without_a_provider_the_job_waits(house: Callable[..., Both]) -> None:
     assert [each.attempt for each in notify.outside.sent] == [1]
 
 
-@pytest.mark.slow
+@pytest.mark.uneven
 def test_without_a_provider_it_fails_at_its_expiry(house: Callable[..., Both]) -> None:
     notify = house(hooks=False, workflows=STORIES)
     people(notify, "ada")

@@ -20,6 +20,7 @@ from tests.harness.leaks import orphans
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 20_000
+DEATHS = 3
 BULK = """
     import sys
     import notifykit as nk
@@ -36,9 +37,8 @@ BULK = """
     print("done", flush=True)
 """
 WORKER = """
-    import os, sys
+    import sys, time
     import notifykit as nk
-    from notifykit.testing import FakeClock
 
     class Ahead:
         def __init__(self, hours): self.hours = hours
@@ -52,6 +52,7 @@ WORKER = """
     @notify.deliver("email")
     def send(message):
         calls.write(message.idempotency_key + "\\n")
+        time.sleep(0.001)
 
     print("ready", flush=True)
     while notify.drain().next_due is not None:
@@ -66,6 +67,14 @@ def started(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
+def wait_for(calls: Path, lines: int) -> None:
+    """Wait until that many calls were made."""
+    end = time.monotonic() + 60
+    while not calls.exists() or calls.read_text().count("\n") < lines:
+        assert time.monotonic() < end, "the worker sends nothing"
+        time.sleep(0.002)
+
+
 def killed(process: subprocess.Popen[str]) -> list[str]:
     """Kill a process at once; what it had printed."""
     process.send_signal(signal.SIGKILL)
@@ -73,18 +82,22 @@ def killed(process: subprocess.Popen[str]) -> list[str]:
     return out.split()
 
 
-@pytest.fixture(params=["file", "postgresql", "mariadb"])
+@pytest.fixture
 def place(request: pytest.FixtureRequest, place_of: Opened) -> Place:
     """A database that outlives a process."""
     return place_of(request.param)
 
 
-@pytest.mark.slow
+LASTING = [pytest.param(name, id=name) for name in ("file", "postgresql", "mariadb")]
+QUICK = [LASTING[0], *(pytest.param(*each.values, id=each.id, marks=pytest.mark.slow) for each in LASTING[1:])]
+
+
+@pytest.mark.parametrize("place", QUICK, indirect=True)
 def test_a_killed_bulk_leaves_all_or_nothing(place: Place, tmp_path: Path) -> None:
     url = place.fresh(tmp_path)
     assert url is not None
     chances = random.Random(7)
-    kills = 3 if place.name == "file" else 1
+    kills = 2 if place.name == "file" else 1
     for _ in range(kills):
         process = started(BULK, url)
         assert process.stdout is not None
@@ -108,7 +121,7 @@ def test_a_killed_bulk_leaves_all_or_nothing(place: Place, tmp_path: Path) -> No
         assert sqlite3.connect(tmp_path / "notifykit.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("place", QUICK, indirect=True)
 def test_killed_workers_lose_nothing(place: Place, tmp_path: Path) -> None:
     url = place.fresh(tmp_path)
     assert url is not None
@@ -121,23 +134,16 @@ def test_killed_workers_lose_nothing(place: Place, tmp_path: Path) -> None:
             {"subscriber_id": f"user-{n}", "email": f"u{n}@example.com"} for n in range(count)
         )
         notify.trigger_bulk(nk.Trigger(workflow, to=f"user-{n}") for n in range(count))
-    chances, deaths = random.Random(3), 0
-    for attempt in range(40):
-        process = started(WORKER, url, str(2 + attempt), str(calls))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(chances.random() * 0.15)
-        if "done" in killed(process):
-            break
-        deaths += 1
-        if deaths >= 6:
-            process = started(WORKER, url, str(2 + attempt + 1), str(calls))
-            out, _ = process.communicate(timeout=120)
-            assert "done" in out
-            break
+    chances = random.Random(3)
+    for death in range(DEATHS):
+        process = started(WORKER, url, str(2 + death), str(calls))
+        wait_for(calls, 80 * (death + 1) + chances.randrange(40))
+        assert "done" not in killed(process)
+    out, _ = started(WORKER, url, str(2 + DEATHS), str(calls)).communicate(timeout=120)
+    assert "done" in out
     sent = Counter(calls.read_text().split())
     assert len(sent) == count
-    assert max(sent.values()) <= deaths + 1
+    assert max(sent.values()) <= DEATHS + 1
     with nk.Engine(url) as notify, notify._runtime.database.transaction(write=False) as connection:
         assert orphans(connection) == {}
         ask = connection.exec_driver_sql
@@ -148,6 +154,7 @@ def test_killed_workers_lose_nothing(place: Place, tmp_path: Path) -> None:
         assert ask(f"SELECT count(*) FROM ({runs}) AS runs").scalar_one() == count
 
 
+@pytest.mark.parametrize("place", LASTING, indirect=True)
 def test_two_workers_send_each_message_once(place: Place, tmp_path: Path) -> None:
     url = place.fresh(tmp_path)
     assert url is not None

@@ -216,28 +216,26 @@ def test_the_letters_are_plain_mail(told: Repository, tmp_path: Path) -> None:
     assert "you have not read this yet" in letter.get_content()
 
 
-def test_the_demo_is_a_module_too(told: Repository, tmp_path: Path) -> None:
-    words = [str(told.path), "--db", f"sqlite:///{tmp_path / 'demo.db'}", "--out", str(tmp_path / "mail")]
-    done = subprocess.run(
+def in_a_process(repository: Repository, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    words = [str(repository.path), "--db", f"sqlite:///{folder / 'demo.db'}", "--out", str(folder / "mail")]
+    return subprocess.run(
         [sys.executable, "-W", "error", "-m", "notifykit", "demo", *words],
         capture_output=True,
-        text=True,
         cwd=Path(__file__).parents[2],
+        env=os.environ | environment,
     )
+
+
+def test_the_demo_is_a_module_too(told: Repository, tmp_path: Path) -> None:
+    done = in_a_process(told, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert "Inbox of" in done.stdout
+    assert done.stderr == b""
+    assert b"Inbox of" in done.stdout
 
 
 def test_a_terminal_without_the_letters_gets_question_marks(told: Repository, tmp_path: Path) -> None:
     told.commit("Żółć", by=("陈晓雨", "chen@example.com"))
-    done = subprocess.run(
-        [sys.executable, "-m", "notifykit", "demo", str(told.path), "--out", str(tmp_path / "mail")]
-        + ["--db", f"sqlite:///{tmp_path / 'demo.db'}"],
-        capture_output=True,
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
-    )
+    done = in_a_process(told, tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert b"?" in done.stdout
 

@@ -111,7 +111,7 @@ def _shown(table: str, row: dict[str, Any], names: Names, start: datetime) -> di
         elif (table, column) in WORDS:
             shown[column] = WORDS[table, column](value).name
         elif column == "trace":
-            shown[column] = [_line(line, names, start) for line in (value or "").splitlines()]
+            shown[column] = [_line(line, names, start) for line in (value or "").split("\n")[:-1]]
         elif column == "owner":
             shown[column] = "somebody" if value else ""
         else:
