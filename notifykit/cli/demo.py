@@ -64,6 +64,7 @@ class Story:
     unread: int = 0
     inbox: Sequence[nk.InboxMessage[Any]] = ()
     trace: Sequence[nk.Execution] = ()
+    alone: bool = False
     quiet: Person | None = None
     why_not: str = ""
 
@@ -103,11 +104,12 @@ class Cast:
     told: Counter[str] = field(default_factory=Counter)
     quiet: str | None = None
     quiet_at: Commit | None = None
+    alone: bool = False
 
     @classmethod
     def gather(cls, notify: nk.Engine, history: History, story: Story) -> Cast:
         """Make people subscribers and folders topics; one person wants no e-mail about commits."""
-        cast = cls(history.members(MEMBERS))
+        cast = cls(history.members(MEMBERS), alone=len(history.people) == 1)
         with notify.transaction() as unit:
             story.bad_addresses = _subscribe(unit, list(history.people.values()))
             for folder, members in cast.members.items():
@@ -115,14 +117,21 @@ class Cast:
             folders_of = Counter(who for members in cast.members.values() for who in members)
             if folders_of:
                 cast.quiet = folders_of.most_common(2)[-1][0]
-                unit.preferences.update(cast.quiet, workflow=news.commit_pushed, channels={"email": False})
+                if not cast.alone:
+                    cast.mute(unit)
         return cast
+
+    def mute(self, door: nk.Door) -> None:
+        """Let the quiet person opt out of e-mail about commits."""
+        if self.quiet is not None:
+            door.preferences.update(self.quiet, workflow=news.commit_pushed, channels={"email": False})
 
     def triggers(self, history: History) -> Iterator[nk.Trigger]:
         """One trigger for each commit and each tag, oldest first."""
         for commit in history:
-            yield news.of_commit(commit)
-            told = {who for folder in commit.folders for who in self.members[folder]} - {commit.author}
+            yield news.of_commit(commit, alone=self.alone)
+            told = {who for folder in commit.folders for who in self.members[folder]}
+            told -= set() if self.alone else {commit.author}
             self.told.update(told)
             if self.quiet in told:
                 self.quiet_at = commit
@@ -186,8 +195,11 @@ def _look(notify: nk.Engine, cast: Cast, story: Story) -> None:
         if about:
             story.trace = notify.executions.list(transaction_id=about[0].transaction_id, subscriber=story.star.id)
     if cast.quiet and cast.quiet_at:
+        cast.mute(notify)
+        story.alone = cast.alone
         commit = cast.quiet_at
-        plan = notify.explain(news.notice(commit), to=news.topics(commit), actor=commit.author)
+        notice, to = news.notice(commit), news.topics(commit)
+        plan = notify.explain(notice, to=to) if cast.alone else notify.explain(notice, to=to, actor=commit.author)
         story.quiet = story.history.people[cast.quiet]
         story.why_not = plan.why_not(cast.quiet)
 

@@ -54,9 +54,12 @@ release_published = nk.Workflow(
 )
 
 
-def of_commit(commit: Commit) -> nk.Trigger:
-    """A commit, for the people of the folders it touched but its author."""
-    return notice(commit).to(topics(commit), actor=commit.author, transaction_id=f"commit-{commit.sha}")
+def of_commit(commit: Commit, *, alone: bool) -> nk.Trigger:
+    """A commit, for the people of the folders it touched but its author; who works alone hears of it all the same."""
+    trigger_id = f"commit-{commit.sha}"
+    if alone:
+        return notice(commit).to(topics(commit), transaction_id=trigger_id)
+    return notice(commit).to(topics(commit), actor=commit.author, transaction_id=trigger_id)
 
 
 def of_tag(tag: str, commit: Commit) -> nk.Trigger:

@@ -38,7 +38,11 @@ def of(story: Story) -> Iterator[RenderableType]:
         lines = [(f"{line.at:%H:%M:%S}", line.step or "", line.kind, _why(line)) for line in story.trace]
         yield _table(f"Trace of {about} for {star.name or star.id}", ("At (UTC)", "Step", "What", "Why"), lines)
     if quiet := story.quiet:
-        title = Text(f"Why did {quiet.name or quiet.id} get no e-mail about it?", style="bold")
+        name = quiet.name or quiet.id
+        asked = (
+            f"Having opted out now, would {name} get the e-mail?" if story.alone else f"Why did {name} get no e-mail?"
+        )
+        title = Text(asked, style="bold")
         yield Group(title, Padding(Text(story.why_not), (0, 0, 1, 1)))
 
 

@@ -1,4 +1,4 @@
-"""Extra memory of large triggers, each in a process of its own: `python -m tests.benchmarks.memory NAME SIZE`."""
+"""Extra memory of large triggers, each in a process of its own: `python -m tests.benchmarks.memory NAME FILE SIZE`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import notifykit as nk
-from tests.benchmarks.subject import Comment, commented, engine_on, payload, shared
+from tests.benchmarks.subject import WORKFLOWS, Comment, commented, engine_on, payload, shared
 
 PEOPLE = 10_000
 TENTHS = 10
@@ -64,40 +64,51 @@ def peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-def main(name: str, size: int) -> None:
-    """Measure one piece of work in this process; prints JSON."""
-    with tempfile.TemporaryDirectory() as folder:
-        people = PEOPLE if name == "million" else size
-        with engine_on(Path(folder, "memory.db"), people, topic=name != "million") as notify:
-            for workflow in (commented, shared):
-                notify.trigger(workflow, to=[f"user-{n}" for n in range(1_000)], payload=Comment(**payload()))
-            gc.collect()
-            before = resident()
-            Path("/proc/self/clear_refs").write_text("5")
-            start = time.perf_counter()
-            found = WORK[name](notify, size)
-            taken = time.perf_counter() - start
-            print(json.dumps({"growth": peak() - before, "seconds": taken, **(found or {})}))
+def fill(path: Path, people: int) -> None:
+    """Make the people; in a process of its own, whose freed memory would hide what a trigger takes."""
+    engine_on(path, people).close()
 
 
-def in_child(name: str, size: int) -> dict[str, Any]:
-    """Measure one piece of work in a new process."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", name, str(size)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+def measure(name: str, path: Path, size: int) -> dict[str, Any]:
+    """Do one piece of work in this process and tell what it took."""
+    with nk.Engine(f"sqlite:///{path}", workflows=WORKFLOWS) as notify:
+        for workflow in (commented, shared):
+            notify.trigger(workflow, to=[f"user-{n}" for n in range(1_000)], payload=Comment(**payload()))
+        gc.collect()
+        before = resident()
+        Path("/proc/self/clear_refs").write_text("5")
+        start = time.perf_counter()
+        found = WORK[name](notify, size)
+        taken = time.perf_counter() - start
+        return {"growth": peak() - before, "seconds": taken, **(found or {})}
+
+
+def main(name: str, path: Path, size: int) -> None:
+    """Measure one piece of work, or make what it needs; prints JSON."""
+    print(json.dumps(fill(path, size) if name == "fill" else measure(name, path, size)))
+
+
+def in_children(name: str, people: int, size: int) -> dict[str, Any]:
+    """Make the people in one new process and measure the work in another."""
+    with tempfile.TemporaryDirectory(prefix="notifykit-benchmark-") as folder:
+        for part, amount in (("fill", people), (name, size)):
+            command = [sys.executable, "-m", "tests.benchmarks.memory", part, f"{folder}/memory.db", str(amount)]
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found: dict[str, Any] = json.loads(out)
+        return found
 
 
 def growth(*, members: int) -> Iterator[str]:
     """Extra memory of a fan-out."""
     for name, what in (("topic", "text names the subscriber"), ("same", "text the same for all")):
-        found = in_child(name, members)
+        found = in_children(name, members, members)
         row = f"extra memory, one event to a topic of {members:,}, {what}"
         yield f"{row:<72} {found['growth'] / 1e6:6.1f} MB   <= 20 MB"
 
 
 def generated(*, events: int) -> Iterator[str]:
     """A very long bulk from a generator."""
-    found = in_child("million", events)
+    found = in_children("million", PEOPLE, events)
     tenths = found["tenths"]
     row = f"{events:,} events from a generator, one transaction"
     yield f"{f'{row}: rate of the last tenth against the second':<72} {tenths[1] / tenths[-1]:6.2f} x   flat"
@@ -107,4 +118,4 @@ def generated(*, events: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

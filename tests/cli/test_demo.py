@@ -125,11 +125,14 @@ def test_addresses_that_no_mail_can_go_to_are_left_out_and_counted(repository: R
     assert {email for email in emails.values() if email} == {"ada@example.com"}
 
 
-def test_a_history_of_one_person_tells_nobody_and_says_so(repository: Repository, tmp_path: Path) -> None:
+def test_who_works_alone_hears_of_own_commits(repository: Repository, tmp_path: Path) -> None:
+    repository.commit()
     repository.commit()
     result = demo(repository.path, "--db", f"sqlite:///{tmp_path / 'demo.db'}", "--out", tmp_path / "mail")
     assert result.exit_code == 0, result.output
-    assert "0 in" in result.stdout
+    assert "2 runs went on, 2 e-mails were written" in result.stdout
+    assert len(list((tmp_path / "mail").glob("*.eml"))) == 2
+    assert "would" in result.stdout
 
 
 def test_without_a_repository_at_hand_the_sample_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
