@@ -22,7 +22,7 @@ DEVICES = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Addresses:
     """Where one subscriber is reached; of several webhooks the one added last."""
 
@@ -40,7 +40,7 @@ FIELDS: dict[str, str] = {"email": "email", "sms": "phone", "push": "tokens", "c
 """Where the address of a channel stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Devices:
     """Tokens and webhook of one subscriber."""
 

@@ -36,6 +36,7 @@ MESSAGES = Statement(
         col(Message.environment),
         col(Message.channel),
         col(Message.status),
+        col(Message.reason),
         col(Message.subject),
         col(Message.body),
         col(Message.data),
@@ -133,7 +134,7 @@ def _ruling(task: Task, sender: Sender | None, choices: Choices, now: datetime) 
         return worn_out(task) if task.facts.status == RunStatus.WAITING.value else DROPPED
     if message.status != MessageStatus.QUEUED.value:
         return DROPPED
-    if task.facts.person is None or task.facts.status == RunStatus.CANCELLED.value:
+    if message.reason or task.facts.person is None or task.facts.status == RunStatus.CANCELLED.value:
         return CANCELLED
     if message.expires_at is not None and message.expires_at <= now:
         return skipped("expired")

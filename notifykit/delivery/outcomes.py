@@ -24,7 +24,7 @@ class Abandoned(Exception):
     """Ends a call as if the process had died in it: the sandbox raises it, nothing is recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How one call ended.
 

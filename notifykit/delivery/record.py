@@ -29,16 +29,12 @@ END = Statement(
     .where(col(Message.id) == bindparam("row"))
     .values(status=bindparam("status"), reason=bindparam("reason"))
 )
-KEEP_CONTENT = Statement(
+SAID = {name: bindparam(name) for name in ("subject", "body", "data")}
+KEEP_CONTENT = Statement(update(Message).where(col(Message.id) == bindparam("row")).values(SAID))
+END_WITH_CONTENT = Statement(
     update(Message)
     .where(col(Message.id) == bindparam("row"))
-    .values(
-        status=bindparam("status"),
-        reason=bindparam("reason"),
-        subject=bindparam("subject"),
-        body=bindparam("body"),
-        data=bindparam("data"),
-    )
+    .values(SAID | {"status": bindparam("status"), "reason": bindparam("reason")})
 )
 ATTEMPT = (
     "message",
@@ -67,7 +63,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One job and what becomes of it.
 
@@ -82,7 +78,7 @@ class Entry:
     provider: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tally:
     """How many messages ended.
 
@@ -187,17 +183,19 @@ def _attempts(unit: Unit, entries: Sequence[Entry]) -> None:
 
 
 def _messages(unit: Unit, entries: Sequence[Entry]) -> None:
-    plain, rendered = [], []
+    changes: dict[Statement, list[dict[str, Any]]] = {END: [], KEEP_CONTENT: [], END_WITH_CONTENT: []}
     for entry in sorted(entries, key=lambda entry: entry.task.job.message):
-        status = entry.ruling.status or MessageStatus.QUEUED
-        values = {"row": entry.task.job.message, "status": status.value, "reason": entry.ruling.reason}
-        content = entry.outcome.content if entry.outcome else None
+        status, content = entry.ruling.status, entry.outcome.content if entry.outcome else None
+        values: dict[str, Any] = {"row": entry.task.job.message}
+        if status is not None:
+            values |= {"status": status.value, "reason": entry.ruling.reason}
         if content is not None:
-            rendered.append(values | {name: content.get(name) for name in ("subject", "body", "data")})
-        elif entry.ruling.status:
-            plain.append(values)
-    END.many(unit, plain)
-    KEEP_CONTENT.many(unit, rendered)
+            values |= {name: content.get(name) for name in SAID}
+            changes[KEEP_CONTENT if status is None else END_WITH_CONTENT].append(values)
+        elif status is not None:
+            changes[END].append(values)
+    for statement, rows in changes.items():
+        statement.many(unit, rows)
 
 
 def _line(unit: Unit, entry: Entry) -> str:

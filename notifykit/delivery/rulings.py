@@ -14,7 +14,7 @@ from notifykit.settings import ATTEMPTS, NO_PROVIDER_EXPIRY, NO_PROVIDER_RETRY, 
 NO_PROVIDER = "no provider"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ruling:
     """What becomes of a claimed job.
 

@@ -23,7 +23,7 @@ CAPTURED = "outbox"
 """Who sent it, where no integration did: `Message.provider`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sender:
     """Who serves a channel.
 
@@ -38,7 +38,7 @@ class Sender:
     quick: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Senders:
     """Who serves which channel in this process: the sandbox's outbox, else a hook, else the first integration.
 
@@ -62,7 +62,7 @@ class Senders:
         return next((Sender(each.name, each.send) for each in serving), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """What a function is called with, and what was rendered for it."""
 
@@ -70,7 +70,7 @@ class Prepared:
     content: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call to make.
 

@@ -19,11 +19,12 @@ from notifykit.workflow.overrides import for_step
 from notifykit.workflow.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """What the message's row says at the claim.
 
     Attributes:
+        reason: Why it was stopped while a call was under way, which may have failed since; None while it is wanted.
         body: None until an attempt has rendered the content.
     """
 
@@ -31,6 +32,7 @@ class Stored:
     environment: int
     channel: int
     status: int
+    reason: str | None
     subject: str | None
     body: str | None
     data: Json | None
@@ -46,7 +48,7 @@ class Stored:
 WORDS: dict[int, Channel] = {code.value: code.word for code in ChannelCode}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One job of this process.
 

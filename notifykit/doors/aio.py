@@ -102,7 +102,7 @@ class AsyncInbox(AsyncNamespace[Inbox]):
             after: `next` or `previous` of an earlier page.
 
         Raises:
-            InputError: What is unread and archived is asked for, or the limit or cursor is bad.
+            InputError: What is unread and archived is asked for, or a filter, the limit or the cursor is bad.
             PayloadError: A stored payload does not fit the definition's model; list without it.
 
         Example:

@@ -15,7 +15,7 @@ from notifykit.clock import Clock, SystemClock
 from notifykit.delivery.sending import make_awaited
 from notifykit.doors import host as hosts
 from notifykit.doors.draining import Send, Work
-from notifykit.doors.effects import attach, ended, follow_awaited
+from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
 from notifykit.doors.standing import ENDED, STANDS_INSIDE, Steps, dropping_events, refuse_both, scope
@@ -306,6 +306,7 @@ class AsyncHostStanding(AsyncStanding):
             await runtime.database.run(runtime.database.database.ready, connection)
             await session.run_sync(hosts.flush)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            await session.run_sync(lambda _: forget_undone(runtime, unit))
 
             async def runs(work: Callable[[Unit], T]) -> T:
                 done = await session.run_sync(lambda _: work(unit))

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, NestedTransaction, event
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
@@ -56,11 +56,13 @@ class Pending:
     database: object
     connection: weakref.ref[Connection]
     transaction: int
+    savepoint: NestedTransaction | None
 
     @classmethod
     def of(cls, runtime: Runtime[Any], connection: Connection, effects: Effects) -> Pending:
         """What waits for the end of the connection's transaction."""
-        return cls(effects, runtime.database, weakref.ref(connection), id(connection.get_transaction()))
+        transaction, savepoint = id(connection.get_transaction()), connection.get_nested_transaction()
+        return cls(effects, runtime.database, weakref.ref(connection), transaction, savepoint)
 
     def has_ended(self) -> bool:
         """Whether the transaction is over; a new one in its very place in memory is taken for it, and asked later."""
@@ -88,6 +90,22 @@ def ended(runtime: Runtime[Any]) -> list[Pending]:
             continue  # another thread was faster
         mine.append(pending)
     return mine
+
+
+def forget_undone(runtime: Runtime[Any], unit: Unit) -> None:
+    """Drop the effects of savepoints of this transaction that were rolled back: their ids may be handed out again.
+
+    Args:
+        runtime: The engine's.
+        unit: A unit in the host's transaction that has not done anything yet.
+    """
+    for pending in [each for each in runtime.pending if each.connection() is unit.connection]:
+        if pending.savepoint is None or pending.savepoint.is_active or pending.has_ended():
+            continue
+        if pending.happened(unit):
+            pending.savepoint = unit.connection.get_nested_transaction()
+        else:
+            runtime.pending.remove(pending)
 
 
 class SessionEffects:

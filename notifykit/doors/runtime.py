@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
 from notifykit.clock import Clock, SystemClock
-from notifykit.errors import UnitError
+from notifykit.errors import ConfigurationError, UnitError
 from notifykit.ids import new_owner
 from notifykit.model.codes import Channel
 from notifykit.providers import Integration
@@ -60,7 +61,15 @@ class Runtime(Generic[D]):
         return self.signals.hooks
 
     def __post_init__(self) -> None:
-        """Size the chunks: on a loop it breathes between two of them."""
+        """Look at what the host gave, and size the chunks: on a loop it breathes between two of them.
+
+        Raises:
+            ConfigurationError: The clock or an integration is none.
+        """
+        check_clock(self.clock)
+        for each in self.integrations:
+            if not isinstance(each, Integration):
+                raise ConfigurationError(f"integrations: an Integration is expected, not {type(each).__name__}")
         self.chunk = self.chunk or (ASYNC_CHUNK if self.awaited else CHUNK)
 
     def unit(self, connection: Connection, *, tenant: str | None = None, joined: bool = False) -> Unit:
@@ -91,3 +100,15 @@ class Runtime(Generic[D]):
         """
         if self.closed:
             raise UnitError("this engine is closed; make a new one")
+
+
+def check_clock(clock: object) -> None:
+    """Refuse what tells no time, or times without a zone: a database would take them for another instant.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    now = getattr(clock, "now", None)
+    present = now() if callable(now) else None
+    if not isinstance(present, datetime) or present.utcoffset() is None:
+        raise ConfigurationError("clock: an object is expected whose `now()` is an aware datetime in UTC")

@@ -17,7 +17,7 @@ from notifykit.clock import Clock, SystemClock
 from notifykit.delivery.sending import make
 from notifykit.doors import host as hosts
 from notifykit.doors.draining import Send, Work
-from notifykit.doors.effects import attach, ended, follow
+from notifykit.doors.effects import attach, ended, follow, forget_undone
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
 from notifykit.errors import ConfigurationError, InputError, NotifyKitError, UnitError
@@ -264,6 +264,7 @@ class HostStanding(Standing):
             runtime.database.ready(connection)
             hosts.flush(host)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            forget_undone(runtime, unit)
             attached = partial(attach, runtime, host, connection, unit.effects)
             done = work(unit, attached)
             attached()

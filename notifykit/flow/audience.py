@@ -142,6 +142,14 @@ def _gives(one: Direct | GivenSubscriber) -> bool:
     return given is not None and not given.is_bare
 
 
+def given_devices(request: Request) -> set[str]:
+    """The ids of those whom a request gives addresses for push or chat."""
+    given = [one.given for one in request.audience.named.values() if not isinstance(one, str)]
+    if isinstance(request.actor, GivenSubscriber):
+        given.append(request.actor)
+    return {one.subscriber_id for one in given if one is not None and one.channels}
+
+
 @dataclass(slots=True)
 class Topics:
     """The topics of a chunk: ids by key, and the members of those that are small, by topic id."""

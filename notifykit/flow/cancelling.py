@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import InputError, NotFoundError
 from notifykit.ids import number_of
 from notifykit.model.values import Who
+from notifykit.resources.messages import tell_stopped
 from notifykit.resources.references import ABSENT, event_row, subscriber_key, subscriber_row, workflow_key, workflow_row
 from notifykit.resources.tables import run
 from notifykit.results import CancelReport, TriggerResult
@@ -48,7 +49,7 @@ def cancel(
         scopes["subscriber"] = _known(subscriber_row(unit, who), "subscriber", who)
     if not scopes:
         raise InputError("cancel: say what: a result or transaction id, `workflow=` or `subscriber=`", field="run")
-    return end_runs(unit, reason=REASON, **scopes)
+    return end_runs(unit, reason=REASON, tell=tell_stopped, **scopes)
 
 
 def _run(unit: Unit, text: str) -> int:

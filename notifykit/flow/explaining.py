@@ -24,7 +24,8 @@ from notifykit.store.endings import shown
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Notice, Workflow
 from notifykit.workflow.preferences import decide
-from notifykit.workflow.steps import Custom, Delay
+from notifykit.workflow.steps import Custom
+from notifykit.workflow.stored import Missing
 
 WAITING = RunStatus.WAITING.value
 OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
@@ -37,7 +38,9 @@ OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
     "step_waiting": "wait",
 }
 UNKNOWN = "unknown until run"
-"""The rule of a condition that reads what a custom step has not yet returned."""
+"""The rule of what reads a custom step that has not yet returned."""
+OUTSIDE = "the function runs outside, when a worker takes it"
+ABSENT = "the condition is a function that this process does not have"
 
 
 @dataclass(order=True, slots=True)
@@ -178,6 +181,8 @@ class _Rehearsal:
             rule = self._allowed_by(runs, place, step.channel)
         elif mark.reason == "condition" and self._reads_unknown(workflow, mark.step, standing.records[place]):
             rule = UNKNOWN
+        if outcome == "fail" and self._names_unknown(workflow, rule, standing.records[place]):
+            outcome, rule = "wait", UNKNOWN
         reason: Any = mark.reason if outcome == "skip" else None
         self.rows.append(
             Planned(shown(runs.people[place][1]), mark.step, step.channel, outcome, standing.at, reason, rule)
@@ -194,12 +199,13 @@ class _Rehearsal:
     @staticmethod
     def _reads_unknown(workflow: Workflow[Any, ...], step_id: str, records: Mapping[str, Record]) -> bool:
         """Whether a condition reads a custom step that runs outside, whose result nobody knows yet."""
-        step = workflow.step(step_id)
-        when = getattr(step, "when", None)
-        unknown = [
-            each.id for each in workflow.steps if isinstance(each, Custom) and not each.pure and each.id not in records
-        ]
-        return isinstance(when, str) and any(f"steps.{name}" in when for name in unknown)
+        when = getattr(workflow.step(step_id), "when", None)
+        return isinstance(when, str) and any(f"steps.{name}" in when for name in _unknown(workflow, records))
+
+    @staticmethod
+    def _names_unknown(workflow: Workflow[Any, ...], problem: str, records: Mapping[str, Record]) -> bool:
+        """Whether a template fails for want of what such a step would have returned."""
+        return any(problem == f"steps.{name} is undefined" for name in _unknown(workflow, records))
 
     def _go_on(self, changes: Changes, trail: Trail, standing: _Standing) -> None:
         """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
@@ -220,14 +226,11 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trail: Trail, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        if isinstance(step, Custom):
+        if isinstance(step, Custom) or isinstance(step.when, Missing):
+            rule = ABSENT if isinstance(step.when, Missing) else OUTSIDE
             for place in places:
                 who = shown(runs.people[place][1])
-                self.rows.append(
-                    Planned(who, step.id, None, "wait", at, None, "the function runs outside, when a worker takes it")
-                )
-        elif not isinstance(step, Delay) and step.channel is None:
-            return
+                self.rows.append(Planned(who, step.id, step.channel, "wait", at, None, rule))
         some = Runs(runs.version)
         for place in places:
             some.ids.append(runs.ids[place])
@@ -244,6 +247,11 @@ class _Rehearsal:
             for place in places
         ]
         heappush(self.queue, _Standing(at, next(self.turn), some, index + 1, records))
+
+
+def _unknown(workflow: Workflow[Any, ...], records: Mapping[str, Record]) -> list[str]:
+    """The custom steps whose result nobody knows before they have run."""
+    return [step.id for step in workflow.steps if isinstance(step, Custom) and not step.pure and step.id not in records]
 
 
 def _delivered(records: Mapping[str, Record], step: str, at: datetime, failed: Collection[str]) -> dict[str, Record]:

@@ -241,7 +241,7 @@ def _payload(unit: Unit, requests: Sequence[Request]) -> None:
         groups.setdefault(request.pinned.version_id, []).append(request)
     for group in groups.values():
         workflow = group[0].pinned.workflow
-        dates = [step.until for step in compiled(workflow).steps if step.step.active and step.until]
+        dates = compiled(workflow).dates
         for request, found in zip(
             group, workflow.plain_texts([each.asked.get("payload") for each in group]), strict=True
         ):
@@ -261,11 +261,10 @@ def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
 
 def _date(request: Request, date: Path) -> None:
     """A date that a delay waits for is there when the event comes in (D10)."""
-    if date.root == "payload":
-        try:
-            date.moment({"payload": request.payload})
-        except InputError as error:
-            request.refuse_for(error, PayloadError)
+    try:
+        date.moment({"payload": request.payload})
+    except InputError as error:
+        request.refuse_for(error, PayloadError)
 
 
 def _overrides(unit: Unit, requests: Sequence[Request]) -> None:

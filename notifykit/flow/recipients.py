@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sqlalchemy import Executable, SelectBase
+from sqlalchemy.exc import SQLAlchemyError
 
-from notifykit.errors import InputError
-from notifykit.flow.wire import text_problem
+from notifykit.errors import InputError, StorageError
+from notifykit.flow.wire import Asked, text_problem
 from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.render.compiled import compiled
 from notifykit.resources.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.results import Problem
+from notifykit.store.faults import refused, translated
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
 
@@ -80,6 +84,15 @@ class _Facts:
     facts: dict[str, Any]
     address_only: bool
     payload: Any
+
+
+def settle(asked: Asked) -> None:
+    """Read recipients that may be iterable only once into a list: they are looked at more than once."""
+    to = asked.get("to")
+    if type(to) in {str, list, tuple} or isinstance(to, (bytes, bytearray)):
+        return
+    if isinstance(to, Iterable) and not _is_one(to):
+        asked["to"] = list(to)
 
 
 def stands_alone(to: Any) -> bool:
@@ -270,25 +283,48 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     if not isinstance(own, Mapping):
         return f"a mapping is expected, not {type(own).__name__}"
     try:
-        return workflow.plain({**payload, **own})
+        merged = workflow.plain({**payload, **own})
+        for date in compiled(workflow).dates:
+            date.moment({"payload": merged})
     except InputError as error:
         return str(error)
+    return merged
 
 
 def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase, path: str) -> None:
     """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
     audience.selected = True
-    result = unit.connection.execute(cast("Executable", query))
-    names = list(result.keys())[1:]
-    for row in result:
-        if row[0] is None:
-            audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
-            continue
-        key = str(row[0]).strip()
-        if problem := text_problem(key):
-            audience.problems += (Problem(path, problem, key[:80]),)
-        elif key not in audience.named:
-            _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
+    with _explained(unit, path):
+        result = unit.connection.execute(cast("Executable", query))
+        names = list(result.keys())[1:]
+        for row in result:
+            if row[0] is None:
+                audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
+                continue
+            key = str(row[0]).strip()
+            if problem := text_problem(key):
+                audience.problems += (Problem(path, problem, key[:80]),)
+            elif key not in audience.named:
+                _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
+
+
+@contextmanager
+def _explained(unit: Unit, path: str) -> Iterator[None]:
+    """Tell a query that is wrong from a database that is in trouble.
+
+    Raises:
+        InputError: The database refuses the query: nothing of its unit can be gone on with.
+        StorageError: The database is locked, corrupt or gone.
+    """
+    try:
+        with translated(unit.dialect.where):
+            yield
+    except (StorageError, SQLAlchemyError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        words = refused(cause) if isinstance(cause, SQLAlchemyError) else None
+        if words is None:
+            raise
+        raise InputError(f"{path}: the database refuses this select: {words}", field=path) from cause
 
 
 def _selected(request: Request, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from notifykit.errors import InputError, TriggerError
 from notifykit.flow import audience, wire
+from notifykit.flow.facts import DEVICES
 from notifykit.flow.feed import Feed, next_batch
 from notifykit.flow.intake import Request, take_in
-from notifykit.flow.recipients import stands_alone
+from notifykit.flow.recipients import settle, stands_alone
 from notifykit.flow.segment import Writer
 from notifykit.flow.wire import Asked
 from notifykit.model.values import Everyone
@@ -93,11 +95,15 @@ def _checked_first(unit: Unit, items: Iterator[Any] | Feed) -> Generator[Feed | 
     """All triggers as a list, each checked before the first write: a host's transaction is not rolled back here."""
     everything: list[Any] = []
     while batch := (yield from next_batch(items, unit.chunk)):
-        for at, request in enumerate(take_in(unit, wire.read(batch)), len(everything)):
+        read = wire.read(batch)
+        for one in read:
+            if not isinstance(one, list):
+                settle(one)
+        for at, request in enumerate(take_in(unit, read), len(everything)):
             if request.status != "processed":
                 sentence = "; ".join(map(str, request.problems))
                 raise TriggerError(f"trigger {at}: {request.status}: {sentence}; nothing was written (atomic)")
-        everything += batch
+        everything += read
     return everything
 
 
@@ -106,7 +112,10 @@ def _serve(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed 
     done: list[Request] = []
     start = 0
     for at, one in enumerate(read):
-        if not isinstance(one, list) and stands_alone(one.get("to")):
+        if isinstance(one, list):
+            continue
+        settle(one)
+        if stands_alone(one.get("to")):
             for part in (read[start:at], read[at : at + 1]):
                 done += yield from _serve_part(unit, part)
             start = at + 1
@@ -125,21 +134,57 @@ def _serve_part(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[
     return requests
 
 
+@dataclass(slots=True)
+class _Reached:
+    """Whom a segment reaches on devices, whose addresses are read once for all of it: as they are at its end.
+
+    Attributes:
+        keys: Subscriber ids.
+        anybody: Members of topics too.
+        versions: Which versions have such a step.
+    """
+
+    keys: set[str] = field(default_factory=set)
+    anybody: bool = False
+    versions: dict[int, bool] = field(default_factory=dict)
+
+    def add(self, request: Request) -> None:
+        """Reach the audience of one more request."""
+        number = request.pinned.version_id
+        uses = self.versions.get(number)
+        if uses is None:
+            uses = self.versions[number] = any(step.channel in DEVICES for step in request.pinned.workflow.steps)
+        if uses and request.only is not None:
+            self.keys.add(request.only)
+        elif uses:
+            self.keys.update(request.audience.named)
+            self.anybody = self.anybody or bool(request.audience.topics)
+
+    def would_change_by(self, request: Request) -> bool:
+        """Whether a request gives a device to somebody who was reached without it."""
+        if not self.keys and not self.anybody:
+            return False
+        given = audience.given_devices(request)
+        return bool(given) and (self.anybody or not given.isdisjoint(self.keys))
+
+
 def _segments(unit: Unit, topics: audience.Topics, requests: Sequence[Request]) -> Iterator[list[Request]]:
     """Requests whose recipients fit in memory together; one with more than that is a segment of its own."""
     segment: list[Request] = []
-    weight = 0
+    weight, reached = 0, _Reached()
     for request in requests:
         size = 1 if request.only is not None else _size(topics, request)
-        if size > unit.chunk or (segment and weight + size > unit.chunk * audience.PRELOADED):
-            if segment:
-                yield segment
-            segment, weight = [], 0
+        if segment and (
+            size > unit.chunk or weight + size > unit.chunk * audience.PRELOADED or reached.would_change_by(request)
+        ):
+            yield segment
+            segment, weight, reached = [], 0, _Reached()
         segment.append(request)
         weight += size
+        reached.add(request)
         if size > unit.chunk:
             yield segment
-            segment, weight = [], 0
+            segment, weight, reached = [], 0, _Reached()
     if segment:
         yield segment
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, SmallInteger, text
+from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment
-
-GIVEN = text("transaction_id IS NOT NULL")
+from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment, only_where
 
 
 class Event(Base, table=True):
@@ -23,8 +21,7 @@ class Event(Base, table=True):
             "environment",
             "transaction_id",
             unique=True,
-            sqlite_where=GIVEN,
-            postgresql_where=GIVEN,
+            info=only_where("transaction_id IS NOT NULL"),
         ),
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, LONG_KEY, Base, Moment
+from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, Moment
 
 
 class Job(Base, table=True):
@@ -18,7 +18,7 @@ class Job(Base, table=True):
     """
 
     __tablename__ = "notifykit_job"
-    __table_args__ = (Index(None, "run"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index(None, "run"), {"info": WITHOUT_ROWID})
 
     due_at: datetime = Field(primary_key=True, sa_type=Moment)
     id: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})

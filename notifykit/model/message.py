@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, SmallInteger, text
+from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, MARIADB, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, MARIADB, TEXT, Base, JsonText, Moment, only_where
 from notifykit.model.codes import ChannelCode
 
-IN_FEED = text(f"channel = {ChannelCode.IN_APP.value}")
-UNREAD = text(f"channel = {ChannelCode.IN_APP.value} AND read_at IS NULL AND archived_at IS NULL")
+IN_FEED = f"channel = {ChannelCode.IN_APP.value}"
+UNREAD = f"{IN_FEED} AND read_at IS NULL AND archived_at IS NULL"
 
 
 def partial_indexes(ddl: Any, target: Any, bind: Any, tables: Any = None, state: Any = None, **kw: Any) -> bool:
@@ -37,12 +37,9 @@ class Message(Base, table=True):
             "ix_notifykit_message_feed",
             "subscriber",
             "feed_at",
-            sqlite_where=IN_FEED,
-            postgresql_where=IN_FEED,
+            info=only_where(IN_FEED),
         ).ddl_if(callable_=partial_indexes),
-        Index("ix_notifykit_message_unread", "subscriber", sqlite_where=UNREAD, postgresql_where=UNREAD).ddl_if(
-            callable_=partial_indexes
-        ),
+        Index("ix_notifykit_message_unread", "subscriber", info=only_where(UNREAD)).ddl_if(callable_=partial_indexes),
         Index("ix_notifykit_message_feed_whole", "subscriber", "channel", "feed_at").ddl_if(callable_=whole_indexes),
         Index("ix_notifykit_message_unread_whole", "subscriber", "channel", "archived_at", "read_at").ddl_if(
             callable_=whole_indexes

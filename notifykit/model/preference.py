@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, LONG_KEY, Base, Moment
+from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, Moment
 
 EVERYTHING = "*"
 """The target of a global choice."""
@@ -22,7 +22,7 @@ class Preference(Base, table=True):
     """One choice: whose (a subscriber's id), for what (`*`, `workflow:key`), on which channel."""
 
     __tablename__ = "notifykit_preference"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = ({"info": WITHOUT_ROWID},)
 
     environment: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})
     subject: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})

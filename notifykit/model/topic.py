@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, Moment
+from notifykit.model.base import ID, KEY, TEXT, WITHOUT_ROWID, Base, Moment
 
 
 class Topic(Base, table=True):
@@ -27,7 +27,7 @@ class TopicMember(Base, table=True):
     """One subscriber in one topic."""
 
     __tablename__ = "notifykit_topic_member"
-    __table_args__ = (Index(None, "subscriber"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index(None, "subscriber"), {"info": WITHOUT_ROWID})
 
     topic: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})
     subscriber: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})

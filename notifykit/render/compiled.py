@@ -166,11 +166,13 @@ class Compiled:
         workflow: The workflow.
         steps: All steps, those that are not active included.
         reads: The roots that any active step needs.
+        dates: The times of the payload that active delays wait for.
     """
 
     workflow: Workflow[Any, ...]
     steps: tuple[CompiledStep, ...]
     reads: frozenset[str]
+    dates: tuple[Path, ...]
 
 
 def compiled(workflow: Workflow[Any, ...]) -> Compiled:
@@ -195,7 +197,13 @@ def _compile(workflow: Workflow[Any, ...]) -> Compiled:
         _compile_step(workflow, at, step, condition, awaited)
         for at, (step, condition) in enumerate(zip(workflow.steps, conditions, strict=True))
     )
-    return Compiled(workflow, steps, frozenset().union(*(one.reads for one in steps if one.step.active)))
+    used = [step for step in steps if step.step.active]
+    return Compiled(
+        workflow,
+        steps,
+        reads=frozenset().union(*(step.reads for step in used)),
+        dates=tuple(step.until for step in used if step.until and step.until.root == "payload"),
+    )
 
 
 def _compile_step(

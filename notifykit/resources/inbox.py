@@ -154,7 +154,7 @@ class Inbox(Namespace):
             after: `next` or `previous` of an earlier page.
 
         Raises:
-            InputError: What is unread and archived is asked for, or the limit or cursor is bad.
+            InputError: What is unread and archived is asked for, or a filter, the limit or the cursor is bad.
             PayloadError: A stored payload does not fit the definition's model; list without it.
 
         Example:
@@ -257,6 +257,8 @@ class Inbox(Namespace):
 
 
 def _state(yes: str, no: str, wanted: bool | None) -> dict[str, bool]:
+    if wanted is not None and not isinstance(wanted, bool):
+        raise InputError(f"{yes}: True, False or None is expected, not {wanted!r:.40}", field=yes)
     return {} if wanted is None else {yes if wanted else no: True}
 
 

@@ -53,6 +53,11 @@ MARKS: dict[str, Marking] = {
 }
 SETTLES = {"read": ("read", "seen"), "seen": ("seen",), "archived": ("read", "seen")}
 """Of which signals a mark may give rise to."""
+MARKED = {
+    how: Statement(select(message.c.id).where(message.c.id == bindparam("id"), column == bindparam("now")))
+    for how, column in {"read": READ, "seen": SEEN, "archived": ARCHIVED}.items()
+}
+"""That a message was marked at this instant: what tells of it is true."""
 
 
 def _change(how: str, *which: ColumnElement[bool]) -> Update:
@@ -101,6 +106,7 @@ def mark(unit: Unit, how: str, values: Mapping[str, Any]) -> int:
     rows = fresh[key].rows(unit, **values) if settled else []
     changed = change[key].run(unit, now=unit.now, **values)
     if rows:
+        unit.effects.witnesses.append((MARKED[how], {"id": rows[0][0], "now": unit.now}))
         _tell(unit, rows, settled)
     return changed
 

@@ -33,7 +33,7 @@ from notifykit.resources.references import (
 from notifykit.resources.tables import content, delivery_attempt, event, job, message, run, subscriber
 from notifykit.resources.tables import workflow as workflow_table
 from notifykit.results import Attempt, Message, MessageDetails, Page
-from notifykit.signals import MessageQueued
+from notifykit.signals import MessageQueued, MessageSkipped
 from notifykit.store import traces
 from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
@@ -140,6 +140,11 @@ REACHABLE = Statement(select(subscriber.c.id).where(within(subscriber.c.id, "ids
 REQUEUE = Statement(
     update(message).where(within(message.c.id, "ids")).values(status=MessageStatus.QUEUED.value, reason=None)
 )
+TOLD = Statement(
+    select(run.c.id).where(run.c.id == bindparam("id"), run.c.trace.like(bindparam("pattern"), escape="!"))
+)
+"""That a run's trace has a line: what tells of it is true, though the message may have been sent since."""
+WILD = str.maketrans({sign: f"!{sign}" for sign in "!%_"})
 OTHER_JOBS = Statement(select(job.c.id).where(within(job.c.run, "runs"), job.c.due_at == bindparam("now")))
 
 
@@ -249,6 +254,40 @@ def summaries(unit: Unit, ids: Sequence[int]) -> dict[int, Message]:
     return {row[0]: _summary(row, known[row[9]].workflow) for row in rows}
 
 
+def tell_stopped(unit: Unit, messages: Sequence[int], why: str) -> None:
+    """Write and announce that queued messages were stopped.
+
+    Args:
+        unit: The unit that stopped them.
+        messages: The ids of their rows, ascending.
+        why: What stopped them.
+    """
+    at, rest = micros(unit.now), iter(messages)
+    while chunk := list(islice(rest, CHUNK)):
+        found = summaries(unit, chunk)
+        told = [
+            (number >> STEP_BITS, line(at, found[number].step, "message_skipped", "cancelled", {"why": why}))
+            for number in chunk
+        ]
+        traces.append(unit, told)
+        if unit.listens("message_skipped"):
+            unit.effects.witnesses.append(_witness(*told[0]))
+            for number in chunk:
+                unit.emit(_skip(found[number]))
+
+
+def _skip(message: Message) -> MessageSkipped:
+    return MessageSkipped(
+        transaction_id=message.transaction_id,
+        subscriber_id=message.subscriber_id,
+        workflow=message.workflow,
+        step=message.step,
+        channel=message.channel,
+        reason="cancelled",
+        message=message,
+    )
+
+
 def in_order(ids: Iterable[int], found: dict[int, Any]) -> list[Any]:
     """What was found for ids, in their order."""
     return [found[number] for number in ids if number in found]
@@ -349,7 +388,14 @@ def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
 def _tell(unit: Unit, messages: Sequence[int]) -> None:
     found = summaries(unit, messages)
     at = micros(unit.now)
-    traces.append(unit, [(number >> STEP_BITS, line(at, found[number].step, "message_retried")) for number in messages])
+    told = [(number >> STEP_BITS, line(at, found[number].step, "message_retried")) for number in messages]
+    traces.append(unit, told)
+    unit.effects.witnesses.append(_witness(*told[0]))
     if unit.listens("message_queued"):
         for number in messages:
             unit.emit(MessageQueued(found[number]))
+
+
+def _witness(number: int, line: str) -> tuple[Statement, dict[str, Any]]:
+    """What finds that a run was told of, if it was."""
+    return TOLD, {"id": number, "pattern": f"%{line.translate(WILD)}%"}

@@ -57,7 +57,7 @@ OUTCOME = {
 IN_APP = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunFacts:
     """One stored run, with everything that its templates and conditions see.
 

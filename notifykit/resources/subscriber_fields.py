@@ -37,6 +37,7 @@ ID_NAMES = ("subscriber_id", "subscriberId")
 PROVIDER_NAMES = ("provider", "providerId", "provider_id")
 INTEGRATION_NAMES = ("integration", "integrationIdentifier", "integration_identifier")
 CREDENTIAL_NAMES = {"webhookUrl": "webhook_url", "deviceTokens": "device_tokens"}
+CHANNEL_NAMES = (*PROVIDER_NAMES, *INTEGRATION_NAMES, "credentials")
 TOKENS = "device_tokens"
 
 TEXT_LENGTH = 1000
@@ -96,7 +97,7 @@ def parse(subscriber_id: Any, facts: Mapping[str, Any]) -> GivenSubscriber:
 def parse_many(wires: Sequence[Any]) -> list[GivenSubscriber | list[Problem]]:
     """Subscribers as they come on the wire: null clears `email` and keeps every other field.
 
-    Both spellings of each name are understood; what else a dictionary holds is not read.
+    Both spellings of each name are understood; what else a dictionary holds is refused.
 
     Args:
         wires: Mappings with a `subscriberId`.
@@ -294,6 +295,12 @@ def _channels(value: Any, path: str) -> tuple[GivenChannel, ...]:
 def _channel(item: Any, path: str) -> GivenChannel:
     if not isinstance(item, Mapping):
         raise InputError(f"{path}: a mapping with a provider is expected, not {type(item).__name__}", field=path)
+    for name in item:
+        if name not in CHANNEL_NAMES:
+            raise InputError(
+                f"{path}.{name}: a channel has no such field.{nearest(str(name), CHANNEL_NAMES)}",
+                field=f"{path}.{name}",
+            )
     provider = _named(item, PROVIDER_NAMES)
     integration = _named(item, INTEGRATION_NAMES)
     credentials = item.get("credentials")

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, select
 from notifykit.errors import InputError, NotFoundError
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.values import UNSET, Json, Unset
+from notifykit.resources.messages import tell_stopped
 from notifykit.resources.pages import Listing, pages
 from notifykit.resources.references import ABSENT, key_text, subscriber_row
 from notifykit.resources.subscriber_fields import GivenSubscriber, parse, parse_many
@@ -181,7 +182,7 @@ class Subscribers(Namespace):
         number = subscriber_row(self.unit, key_text(subscriber_id, "subscriber_id"))
         if number == ABSENT:
             raise NotFoundError(f"there is no subscriber {subscriber_id!r}")
-        end_runs(self.unit, reason="subscriber deleted", subscriber=number)
+        end_runs(self.unit, reason="subscriber deleted", tell=tell_stopped, subscriber=number)
         for statement in FORGET:
             statement.run(self.unit, row=number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
 from sqlalchemy.exc import DBAPIError
@@ -14,13 +14,13 @@ from sqlalchemy.pool import SingletonThreadPool
 from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
 from notifykit.store import engines, forks, schema
 from notifykit.store.dialect import Dialect
-from notifykit.store.faults import translated
+from notifykit.store.faults import is_crowded, translated
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability, in_transaction
 from notifykit.store.turns import Turns
 
 NOT_INSIDE = (
-    "{where} has no tables of this notifykit, and they cannot be made while your own transaction is open: "
+    "{where}: no tables of this notifykit were found, and they cannot be made while your own transaction is open: "
     "call notify.migrate() at start-up."
 )
 
@@ -42,7 +42,11 @@ class Database:
             engine: A sync engine, or the sync face of an async one for use in greenlets.
             own: We made it.
             migrate: What may be done about missing or older tables.
+
+        Raises:
+            ConfigurationError: There is no such way to migrate, or the database is none of ours.
         """
+        engines.check_option("migrate", migrate, get_args(Migrate))
         self.engine = engine
         self.dialect: Dialect = engines.dialect_of(engine, own=own)
         self.own = own
@@ -81,7 +85,7 @@ class Database:
         """
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise ConfigurationError(
-                f"bind= takes a sync Engine here, not {type(engine).__name__}: an async one belongs to nk.AsyncEngine."
+                f"bind= takes a sync Engine here, not {type(engine).__name__}: an async one belongs to notifykit.AsyncEngine."
             )
         return cls(engine, own=False, migrate=migrate)
 
@@ -158,6 +162,7 @@ class Database:
 
         Raises:
             SchemaError: The tables are missing, older or newer, and cannot be changed now.
+            StorageError: The database is full, read-only, corrupt or gone.
         """
         if self._ready:
             return
@@ -167,6 +172,8 @@ class Database:
         try:
             self.make_ready(patient=False)  # without a turn: its holder may wait for this very host
         except StorageError as error:
+            if not is_crowded(error):
+                raise
             raise SchemaError(NOT_INSIDE.format(where=self.dialect.where)) from error
 
     def migrate(self, mode: Migrate = "always") -> None:
@@ -195,11 +202,13 @@ class Database:
             try:
                 if not self.own and not write:
                     self.dialect.prepare_host(connection)
-                yield connection
+                with self.dialect.patience(connection, patient):
+                    yield connection
+                    self.dialect.commit(connection)
             except BaseException:
                 self.rollback(connection)
                 raise
-            self.commit(connection)
+            connection.close()
 
         with translated(self.dialect.where):
             schema.ensure(transaction, self.dialect, mode or self.migrate_mode)

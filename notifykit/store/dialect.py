@@ -6,9 +6,9 @@ import copy
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, CursorResult, Engine, Table
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy import Dialect as SqlDialect
 from sqlalchemy.exc import DBAPIError
 
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from notifykit.store.unit import Unit
 
 Rows = Sequence[tuple[Any, ...]]
+
+
+class Ran(Protocol):
+    """What is left of a statement that has run: SQLAlchemy's result, or the driver's cursor."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it hit."""
+        ...
+
+    def close(self) -> object:
+        """Be done with it."""
+        ...
+
 
 POSITIONAL = {"pyformat": "format", "named": "qmark"}
 """The positional form that a driver takes besides its named one."""
@@ -72,8 +86,8 @@ class Dialect:
             found = statement.forms[self._key] = prepare(statement.core, self.positional)
         return found
 
-    def execute(self, connection: Connection, text: str, arguments: Any) -> CursorResult[Any]:
-        """Run SQL at the driver.
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
+        """Run SQL at the driver; what comes back has `rowcount` and `close`.
 
         Args:
             connection: Where.
@@ -97,8 +111,9 @@ class Dialect:
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         result = self.execute(connection, text, arguments)
+        cursor: Any = getattr(result, "cursor", result)
         try:
-            rows = result.cursor.fetchall()
+            rows = cursor.fetchall()
         except Exception as error:  # the driver's own: SQLite reads on while rows are fetched
             if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := fault(error, self.where)) is None:
                 raise
@@ -206,6 +221,11 @@ class Dialect:
     def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
         """Begin a transaction on a connection that was checked out for it."""
         connection.begin()
+
+    @contextmanager
+    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+        """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
+        yield
 
     def commit(self, connection: Connection) -> None:
         """Commit a transaction of our own."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
-from notifykit.clock import micros
 from notifykit.ids import at_step, text_of
 from notifykit.model import Job
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
-from notifykit.model.trace import line
 from notifykit.results import CancelReport
 from notifykit.signals import RunFinished
 from notifykit.store.rows import insert_rows
@@ -56,6 +54,12 @@ CANCEL_MESSAGES = Statement(
     .where(within(message.c.id, "ids"), message.c.status == MessageStatus.QUEUED.value)
     .values(status=MessageStatus.CANCELLED.value, reason=bindparam("why"))
 )
+HOLD_MESSAGES = Statement(
+    update(message)
+    .where(within(message.c.id, "ids"), message.c.status == MessageStatus.QUEUED.value)
+    .values(reason=bindparam("why"))
+)
+"""The calls that are under way go on; a queued message with a reason is not claimed for another one."""
 CANCEL_RUNS = Statement(
     update(run)
     .where(within(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value)
@@ -65,7 +69,14 @@ CANCEL_RUNS = Statement(
         finished_at=bindparam("now"),
     )
 )
-ADD_LINE = Statement(update(run).where(within(run.c.id, "ids")).values(trace=run.c.trace.concat(bindparam("line"))))
+ENDED = Statement(
+    select(run.c.id).where(
+        run.c.id == bindparam("id"),
+        run.c.status == RunStatus.CANCELLED.value,
+        run.c.finished_at == bindparam("now"),
+    )
+)
+"""That a run ended at this instant: what tells of it is true."""
 NAMES = Statement(
     select(event.c.id, event.c.transaction_id, subscriber.c.subscriber_id, workflow.c.key)
     .select_from(run)
@@ -95,6 +106,7 @@ def end_runs(
     unit: Unit,
     *,
     reason: str,
+    tell: Callable[[Unit, Sequence[int], str], None],
     run: int | None = None,
     event: int | None = None,
     workflow: int | None = None,
@@ -102,9 +114,12 @@ def end_runs(
 ) -> CancelReport:
     """Stop what waits: runs, and queued messages that nobody has claimed; of several scopes what lies in all of them.
 
+    A message whose call is under way is sent if that call succeeds, and is not tried again if it fails.
+
     Args:
         unit: A unit that may write.
         reason: What runs and messages are marked with.
+        tell: Writes and announces that queued messages were stopped, and why.
         run: Only this run.
         event: Only runs of this event.
         workflow: Only runs of this workflow.
@@ -118,14 +133,16 @@ def end_runs(
     jobs = open_jobs(*scopes).rows(unit, **scopes)
     free = [job for job in jobs if not job[2]]
     waiting = sorted({run for run, _, _, status in jobs if status == RunStatus.WAITING})
-    messages = [message for _, message, _, _ in free if message]
+    messages = sorted(message for _, message, _, _ in free if message)
+    flying = sorted(message for _, message, owner, _ in jobs if owner and message)
     stopped = 0
     if free:
         DROP_JOBS.run(unit, runs=sorted({run for run, *_ in free}))
     if messages:
         stopped += CANCEL_MESSAGES.run(unit, ids=messages, why=reason)
-        stamp = line(micros(unit.now), None, "message_skipped", "cancelled", {"why": reason})
-        ADD_LINE.run(unit, ids=[message >> 6 for message in messages], line=stamp)
+        tell(unit, messages, reason)
+    if flying:
+        HOLD_MESSAGES.run(unit, ids=flying, why=reason)
     if waiting:
         stopped += CANCEL_RUNS.run(unit, ids=waiting, why=reason, now=unit.now)
         _tell(unit, waiting, reason)
@@ -174,6 +191,7 @@ def drop_unlisted(unit: Unit, runs: Sequence[int]) -> None:
 def _tell(unit: Unit, runs: Sequence[int], reason: str) -> None:
     if not unit.listens("run_finished"):
         return
+    unit.effects.witnesses.append((ENDED, {"id": runs[0], "now": unit.now}))
     for number, given, subscriber_id, key in NAMES.rows(unit, ids=runs):
         unit.emit(RunFinished(given or text_of("txn", number), shown(subscriber_id), key, "cancelled", reason))
 

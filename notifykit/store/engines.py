@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import get_args
+
 from sqlalchemy import URL, Engine, StaticPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -32,7 +35,7 @@ def parsed(url: str | URL | None) -> URL:
         ConfigurationError: It is no URL, or of another database.
     """
     try:
-        found = make_url(url or MEMORY)
+        found = make_url(MEMORY if url is None else url)
     except ArgumentError as error:
         raise ConfigurationError(
             f"{url!r} is not a database URL: write sqlite:///app.db, postgresql://user@host/name or mariadb://user@host/name."
@@ -121,19 +124,36 @@ def create_awaited(url: URL, durability: Durability) -> Engine:
 
 
 def finished(engine: Engine, url: URL, durability: Durability) -> Engine:
-    """The engine with our listeners, where its database needs them."""
+    """The engine with our listeners, where its database needs them.
+
+    Raises:
+        ConfigurationError: There is no such durability.
+    """
+    check_option("durability", durability, get_args(Durability))
     if engine.dialect.name == "sqlite":
         install(engine, durability, memory=is_memory(url))
     return engine
+
+
+def check_option(name: str, value: object, valid: Collection[str]) -> None:
+    """Refuse a word that is none of those that an option may be.
+
+    Raises:
+        ConfigurationError: It is none of them.
+    """
+    if value not in valid:
+        raise ConfigurationError(f"{name}: {value!r} is not possible.{nearest(str(value), valid)}")
 
 
 def unusable(url: URL, error: Exception) -> ConfigurationError:
     """Why an engine cannot be made, and what to install."""
     backend = url.get_backend_name()
     if isinstance(error, ImportError) and backend in EXTRAS:
+        ours = url.get_driver_name() in {*DEFAULTS.values(), *SYNC, *ASYNC.values()}
+        other = "" if ours else f"write {backend}:// and "
         return ConfigurationError(
             f"{url.drivername}:// needs a driver that is not installed ({error}): "
-            f'pip install "notifykit-engine[{EXTRAS[backend]}]"'
+            f'{other}pip install "notifykit-engine[{EXTRAS[backend]}]"'
         )
     return ConfigurationError(f"{url.drivername}:// cannot be used: {error}")
 

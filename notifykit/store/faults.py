@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from notifykit.errors import StorageError
 from notifykit.settings import BUSY_TIMEOUT
@@ -19,13 +19,18 @@ LOCKED = (
 )
 FULL = "{where} is full: nothing of this transaction was stored. Free some disk space, then try again."
 READ_ONLY = "{where} is read-only: give this process the right to write to it and, for a SQLite file, to its folder."
+UNREACHED = (
+    "{where} cannot be connected to: check that the server runs, and host, port, database, user and password in the "
+    "URL. It said: {said}"
+)
 LOST = (
-    "The connection to {where} was lost. If it broke during a commit, whether that commit was kept is unknown: "
+    "{where} is out of reach: the connection was lost. If it broke during a commit, whether that commit was kept is unknown: "
     "trigger again with the same transaction_id, which never stores an event twice."
 )
 DENIED = "{where} refused the login: check user, password and rights in the URL. It said: {said}"
 ABSENT = "{where} does not exist: create the database first. It said: {said}"
-DEADLOCK = "Two transactions in {where} waited for each other and this one was given up: run it again."
+DEADLOCK = "{where} gave this transaction up, because it and another one waited for each other: run it again."
+REFUSED = "{where} refused a statement: {said}"
 CROWDED = "{where} takes no more connections: close some, or raise its limit."
 
 SQLITE: dict[str, str] = {
@@ -39,7 +44,7 @@ SQLITE: dict[str, str] = {
     ),
     "SQLITE_FULL": FULL,
     "SQLITE_CANTOPEN": "{where} cannot be opened: check that its folder exists and that this process may write there.",
-    "SQLITE_IOERR": "Reading or writing {where} failed: check the disk; WAL needs a local disk, not a network share.",
+    "SQLITE_IOERR": "{where} failed to be read or written: check the disk; WAL needs a local disk, not a network share.",
     "SQLITE_PERM": READ_ONLY,
 }
 """By the start of `sqlite_errorname`."""
@@ -72,12 +77,16 @@ MARIADB: dict[int, str] = {
     1698: DENIED,
     1792: READ_ONLY,
     1927: LOST,
-    2002: LOST,
-    2003: LOST,
+    2002: UNREACHED,
+    2003: UNREACHED,
     2006: LOST,
     2013: LOST,
 }
 """MariaDB, by error number."""
+
+
+GIVEN_UP = frozenset({"40001", "40P01", 1205, 1213})
+"""By SQLSTATE or error number: the transaction is rolled back for another one's sake, and may be run again."""
 
 
 def fault(error: BaseException, where: str) -> StorageError | None:
@@ -91,13 +100,41 @@ def fault(error: BaseException, where: str) -> StorageError | None:
         The error to raise, or None for one that means something to the code that ran the statement: a key that exists.
     """
     if isinstance(error, TimeoutError):
-        return StorageError(f"No connection to {where} came free in time: close transactions, or use fewer threads.")
-    driver = error.orig if isinstance(error, DBAPIError) else error
+        return StorageError(f"{where} had no connection free in time: close transactions, or use fewer threads.")
+    driver = _driver(error)
     if driver is None or _is_integrity(driver):
         return None
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    sentence = _known(driver) or (LOST if lost else "{where} refused a statement: {said}")
+    sentence = _known(driver) or (LOST if lost else UNREACHED if _is_login(driver) else REFUSED)
     return StorageError(sentence.format(where=where, said=said(driver)))
+
+
+def refused(error: SQLAlchemyError) -> str | None:
+    """What is wrong with a statement that the caller wrote, or None where the database is in trouble.
+
+    Args:
+        error: What running it raised.
+    """
+    if isinstance(error, TimeoutError):
+        return None
+    if not isinstance(error, DBAPIError):
+        return str(error).partition("\n")[0]
+    driver = _driver(error)
+    if driver is None or error.connection_invalidated or _known(driver):
+        return None
+    return said(driver)
+
+
+def is_crowded(error: StorageError) -> bool:
+    """Whether others were in the way: a lock, or connections that are all in use."""
+    driver = _driver(error.__cause__)
+    return isinstance(driver, TimeoutError) or (driver is not None and _known(driver) in {LOCKED, DEADLOCK})
+
+
+def is_given_up(error: StorageError) -> bool:
+    """Whether the transaction was rolled back for another one's sake: the same work, done again, may well succeed."""
+    driver = _driver(error.__cause__)
+    return driver is not None and not GIVEN_UP.isdisjoint(_codes(driver))
 
 
 @contextmanager
@@ -128,17 +165,32 @@ def _is_integrity(driver: BaseException) -> bool:
     return any(kind.__name__ == "IntegrityError" for kind in type(driver).__mro__)
 
 
+def _is_login(driver: BaseException) -> bool:
+    """Whether psycopg could not connect: such errors have no SQLSTATE."""
+    return said(driver).startswith(("connection failed", "connection timeout", "failed to resolve"))
+
+
+def _driver(error: BaseException | None) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
 def _known(driver: BaseException) -> str | None:
-    cause: Any = driver
-    while cause is not None:  # adapters of the async drivers keep the driver's error as the cause
-        if cause.args and isinstance(cause.args[0], int):
-            return MARIADB.get(cause.args[0])
-        if name := getattr(cause, "sqlite_errorname", None):
-            return _by_start(SQLITE, name)
-        if state := getattr(cause, "sqlstate", None):
-            return _by_start(SQLSTATE, state)
-        cause = cause.__cause__
+    for code in _codes(driver):
+        if isinstance(code, int):
+            return MARIADB.get(code)
+        return _by_start(SQLITE if code.startswith("SQLITE") else SQLSTATE, code)
     return None
+
+
+def _codes(driver: BaseException) -> Iterator[int | str]:
+    """The error's number or name; adapters of the async drivers keep the driver's error as the cause."""
+    cause: Any = driver
+    while cause is not None:
+        if cause.args and isinstance(cause.args[0], int):
+            yield cause.args[0]
+        elif name := getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None):
+            yield name
+        cause = cause.__cause__
 
 
 def _by_start(sentences: dict[str, str], code: str) -> str | None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, Engine, StaticPool, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.clock import micros
 from notifykit.errors import UnitError
 from notifykit.settings import BUSY_TIMEOUT
-from notifykit.store.dialect import Dialect
+from notifykit.store.dialect import Dialect, Ran
+from notifykit.store.faults import fault
 
 if TYPE_CHECKING:
     from notifykit.store.unit import Unit
@@ -25,6 +31,10 @@ WRITE = "notifykit_write"
 BUSY = int(BUSY_TIMEOUT.total_seconds() * 1000)
 IMPATIENT = 2000
 """Milliseconds to wait for another writer while the host's own transaction is open: it may be the one."""
+IS_PATIENT: ContextVar[bool] = ContextVar("notifykit_patient", default=True)
+"""Whether a connection that is being made may wait for other writers."""
+NOT_IN_WAL = "notifykit_not_in_wal"
+"""In the `info` of a connection that found no time to switch its file to WAL."""
 FIRST_ID = 2
 """1 is the default organization's and environment's."""
 TAKE = "UPDATE notifykit_sequence SET next = next + ? WHERE name = 'id' RETURNING next"
@@ -33,6 +43,12 @@ OPEN_TRANSACTION = (
     "your own transaction is open on the only connection of this engine: pass session= (or use `within`), "
     "or end that transaction first"
 )
+
+
+def _observed(connection: Connection) -> bool:
+    """Whether a log or a listener wants to see every statement."""
+    seen: Any = connection.dispatch
+    return bool(connection._echo or seen.before_cursor_execute or seen.after_cursor_execute)
 
 
 class SqliteDialect(Dialect):
@@ -51,7 +67,26 @@ class SqliteDialect(Dialect):
         """
         super().__init__(core, where)
         self.own = own
+        self._is_quick = own and core.driver == "pysqlite"
         self._writer: Engine | None = None
+
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
+        """Run SQL, on an engine of our own that nobody observes without a result object: for one trigger that is a third.
+
+        Raises:
+            StorageError: The database is locked, full, read-only or corrupt.
+        """
+        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+            return super().execute(connection, text, arguments)
+        cursor: Any = connection.connection.cursor()
+        try:
+            (cursor.executemany if type(arguments) is list else cursor.execute)(text, arguments)
+        except sqlite3.Error as error:
+            cursor.close()
+            if (meaning := fault(error, self.where)) is None:
+                raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+            raise meaning from error
+        return cursor  # type: ignore[no-any-return]
 
     def moment(self, value: datetime | None) -> int | None:
         """Microseconds."""
@@ -76,20 +111,32 @@ class SqliteDialect(Dialect):
             engine = self._writer
         elif not self.own and _host_is_inside(engine):
             raise UnitError(OPEN_TRANSACTION)
-        return super().connect(engine, write=write, patient=patient)
+        token = IS_PATIENT.set(patient)
+        try:
+            return super().connect(engine, write=write, patient=patient)
+        finally:
+            IS_PATIENT.reset(token)
 
     def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
         """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
+        if connection.info.get(NOT_IN_WAL):
+            connection.detach()  # it serves this once: the next one is to switch
         begin = self._begin if self.own else self._begin_on_host
-        if patient:
+        with self.patience(connection, patient):
             begin(connection, write)
+
+    @contextmanager
+    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+        """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
+        if patient:
+            yield
             return
         cursor = connection.connection.cursor()
         cursor.execute("PRAGMA busy_timeout")
         usual = int(cursor.fetchall()[0][0])
         cursor.execute(f"PRAGMA busy_timeout={IMPATIENT}")
         try:
-            begin(connection, write)
+            yield
         finally:
             cursor.execute(f"PRAGMA busy_timeout={usual}")
             cursor.close()
@@ -171,12 +218,14 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
     def _(dbapi: Any, record: Any) -> None:
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY}")
         cursor.execute("PRAGMA foreign_keys=ON")
         if not memory:
-            _use_wal(cursor, engine.dialect.loaded_dbapi.Error)
+            cursor.execute(f"PRAGMA busy_timeout={BUSY if IS_PATIENT.get() else IMPATIENT}")
+            if not _use_wal(cursor, engine.dialect.loaded_dbapi.Error):
+                record.info[NOT_IN_WAL] = True
             cursor.execute(f"PRAGMA synchronous={durability.upper()}")
             warn_if_old(engine.dialect.loaded_dbapi)
+        cursor.execute(f"PRAGMA busy_timeout={BUSY}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -185,24 +234,41 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _use_wal(cursor: Any, failed: type[Exception]) -> None:
-    """Switch to WAL; processes that start at once are turned away while one of them switches."""
+def _use_wal(cursor: Any, failed: type[Exception]) -> bool:
+    """Switch to WAL; processes that start at once are turned away while one of them switches.
+
+    Returns:
+        False where somebody writes whom this connection may not wait for: it works without, too.
+    """
+    try:
+        return _switch(cursor, failed)
+    except failed as error:
+        if IS_PATIENT.get() or not _code(error).startswith("SQLITE_BUSY"):
+            raise
+        return False
+
+
+def _switch(cursor: Any, failed: type[Exception]) -> bool:
     for attempt in range(20):
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone()[0] == "wal":
-            return
+            return True
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.fetchone()
-            return
+            return True
         except failed as error:
-            name = str(getattr(error, "sqlite_errorname", ""))
-            if name.startswith("SQLITE_READONLY"):
-                return
-            if not name.startswith("SQLITE_BUSY") or attempt == 19:
+            if _code(error).startswith("SQLITE_READONLY"):
+                return True
+            if not _code(error).startswith("SQLITE_BUSY") or attempt == 19 or not IS_PATIENT.get():
                 raise
         cursor.execute("BEGIN IMMEDIATE")  # the switch does not wait for others; this does
         cursor.execute("ROLLBACK")
+    return True
+
+
+def _code(error: Exception) -> str:
+    return str(getattr(error, "sqlite_errorname", ""))
 
 
 SAFE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))

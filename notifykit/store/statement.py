@@ -30,20 +30,14 @@ class Prepared:
     """One statement in one dialect."""
 
     text: str
-    names: tuple[str, ...]
     defaults: Mapping[str, Any]
-    encode: Mapping[str, Processor]
+    encode: tuple[tuple[str, Processor | None], ...]
     decode: tuple[tuple[int, Processor], ...]
 
     def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The driver's arguments, in order."""
-        encode, defaults = self.encode, self.defaults
-        return tuple(
-            encode[name](values[name] if name in values else defaults[name])
-            if name in encode
-            else (values[name] if name in values else defaults[name])
-            for name in self.names
-        )
+        given = {**self.defaults, **values} if self.defaults else values
+        return tuple([given[name] if encode is None else encode(given[name]) for name, encode in self.encode])
 
 
 class Statement:
@@ -128,7 +122,7 @@ def prepare(core: Executable, dialect: SqlDialect) -> Prepared:
             decode.append((at, result))
     for name in required:  # a missing value is an error, not a NULL
         defaults.pop(name, None)
-    return Prepared(text, names, defaults, encode, tuple(decode))
+    return Prepared(text, defaults, tuple((name, encode.get(name)) for name in names), tuple(decode))
 
 
 class SetOf(TypeDecorator[Iterable[Any]]):

@@ -40,7 +40,7 @@ class _Held:
             times: How many calls; None: all from now on, 0: none any more.
 
         Raises:
-            AssertionError: There is no such outside channel or way to fail.
+            AssertionError: There is no such outside channel, way to fail or number of times.
         """
         self.outbox.fail(channel, how, times)
 

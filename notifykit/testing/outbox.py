@@ -102,11 +102,13 @@ class Outbox:
             times: How many calls; None: all from now on, 0: none any more.
 
         Raises:
-            AssertionError: There is no such outside channel or way to fail.
+            AssertionError: There is no such outside channel, way to fail or number of times.
         """
         _check_channel(channel)
         if how not in FAILURES:
             raise AssertionError(f"a channel can't fail {how!r}.{nearest(str(how), FAILURES)}")
+        if times is not None and (type(times) is not int or times < 0):
+            raise AssertionError(f"a channel can't fail {times!r} times: give a number, or None for all from now on")
         self._failures[channel] = (how, times)
 
     def send(self, message: OutgoingMessage) -> None:

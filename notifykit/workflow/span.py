@@ -85,7 +85,8 @@ def moment(value: Any, field: str) -> datetime:
         raise InputError(f"{field}: {value[:40]!r} is no ISO 8601 time", field=field) from None
     if found.tzinfo is None:
         raise InputError(
-            f"{field}: {value[:40]!r} has no time zone; write for example {value[:40] + 'Z'!r}", field=field
+            f"{field}: {value[:40]!r} has no time zone; write for example {f'{found:%Y-%m-%dT%H:%M:%SZ}'!r}",
+            field=field,
         )
     try:
         return found.astimezone(UTC)

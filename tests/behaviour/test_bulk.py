@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import notifykit as nk
 from notifykit.model import Event, Message, Run, Subscriber
-from tests.behaviour.stories import STORIES, asleep, bodies, hello, idle, ordered
+from tests.behaviour.stories import CHANNELS, STORIES, asleep, bodies, everywhere, hello, idle, ordered
 from tests.harness.both import Both
 
 
@@ -219,6 +221,12 @@ def test_slices_of_a_result(notify: Both) -> None:
     assert len({result.transaction_id for result in found}) == 5
 
 
+@pytest.mark.table
+def test_a_result_is_compact(notify: Both) -> None:
+    found = notify.trigger_bulk(hello().to("ada") for _ in range(2_000))
+    assert sum(map(sys.getsizeof, vars(found).values())) <= 40 * len(found)
+
+
 def test_inline_facts_run_in_input_order(notify: Both, house: Callable[..., Both]) -> None:
     """Each run sees its subscriber as of its event, also within one chunk."""
     named = [
@@ -233,3 +241,45 @@ def test_everyone_sees_those_who_came_before(notify: Both) -> None:
         [hello().to("ada"), hello().to(nk.Everyone()), hello().to("bob"), hello().to(nk.Everyone())]
     )
     assert [result.recipients for result in found] == [1, 1, 1, 2]
+
+
+def test_recipients_that_are_read_once_see_those_who_came_before(notify: Both) -> None:
+    known = sa.select(Subscriber.subscriber_id).where(Subscriber.subscriber_id != "cem")
+    found = notify.trigger_bulk(
+        [hello().to(["ada", "cem"]), hello().to(iter([known])), hello().to({nk.Everyone()}), hello().to("bob")]
+    )
+    assert [result.recipients for result in found] == [2, 1, 2, 1]
+
+
+def test_equal_ids_in_several_chunks_and_in_the_table_are_one_rule(notify: Both) -> None:
+    """A repetition writes nothing: no subscriber, no actor, no tenant's name."""
+    notify.engine._runtime.chunk = 4
+    notify.tenants.upsert("acme", name="Acme")
+    notify.trigger(hello, to="ada", transaction_id="before")
+    wires = [
+        {
+            "name": "hello",
+            "to": f"user-{n}",
+            "actor": {"subscriberId": f"actor-{n}"},
+            "tenant": {"identifier": "acme", "name": f"Name {n}"},
+            "transactionId": ("before", "one", "two")[n % 3],
+        }
+        for n in range(11)
+    ]
+    found = notify.trigger_bulk(wires)
+    assert [result.duplicate for result in found] == [n not in {1, 2} for n in range(11)]
+    assert found.counts == {"processed": 11}
+    assert len({result.transaction_id for result in found}) == notify.count(Event) == 3
+    known = {each.subscriber_id for each in notify.subscribers.list().items}
+    assert known == {"ada", "user-1", "user-2", "actor-1", "actor-2"}
+    assert notify.tenants.get("acme")["name"] == "Name 2"
+
+
+@pytest.mark.parametrize("to", ["ada", nk.Topic("team")], ids=["ada", "topic"])
+def test_a_device_given_later_serves_later_triggers_only(notify: Both, to: Any) -> None:
+    notify.subscribers.upsert("ada")
+    notify.topics.add("team", ["ada"])
+    with_device = nk.Recipient("ada", channels=CHANNELS)
+    found = notify.trigger_bulk([everywhere().to(to), everywhere().to(with_device), everywhere().to(to)])
+    pushed = [notify.messages.list(transaction_id=each.transaction_id, channel="push").items for each in found]
+    assert [len(each) for each in pushed] == [0, 1, 1]

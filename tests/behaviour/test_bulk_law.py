@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import notifykit as nk
-from tests.behaviour.stories import STORIES
+from tests.behaviour.stories import CHANNELS, STORIES
 from tests.harness.both import Both, Door
 from tests.harness.dump import Dump, dump
 
@@ -23,13 +23,14 @@ TOPIC = st.builds(
     st.sampled_from(["team", "crew", "nowhere"]), st.lists(WHO, max_size=1),
 )  # fmt: skip
 ADDRESS = st.builds(lambda who: nk.Recipient(email=f"{who}@elsewhere.example", first_name="N"), WHO)
+DEVICES = st.builds(lambda who: nk.Recipient(who, channels=CHANNELS), WHO)
 OWN = st.builds(lambda who, order: nk.Recipient(who, payload={"order": order}), WHO, st.sampled_from([1, 2, "many"]))
 RECIPIENTS = st.one_of(
-    WHO, INLINE, TOPIC, st.just(nk.Everyone()), st.just([]), st.just(""),
-    st.lists(st.one_of(WHO, WHO, INLINE, TOPIC, ADDRESS, OWN, st.just("")), min_size=1, max_size=4),
+    WHO, INLINE, TOPIC, DEVICES, st.just(nk.Everyone()), st.just([]), st.just(""),
+    st.lists(st.one_of(WHO, WHO, INLINE, TOPIC, ADDRESS, DEVICES, OWN, st.just("")), min_size=1, max_size=4),
 )  # fmt: skip
 WORKFLOWS = st.sampled_from(
-    ["hello", "hello", "greeting", "ordered", "mailed", "order-shipped", "asleep", "empty", "nowhere"]
+    ["hello", "everywhere", "greeting", "ordered", "mailed", "order-shipped", "asleep", "empty", "nowhere"]
 )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import notifykit as nk
+from notifykit.delivery.outcomes import Abandoned
 from notifykit.model import Job
-from tests.behaviour.stories import STORIES, bodies, hello, kinds, mailed, people, shipped
+from tests.behaviour.stories import STORIES, bodies, everywhere, hello, kinds, mailed, people, shipped
 from tests.harness.both import Both
 
 
@@ -106,3 +108,53 @@ def test_a_deleted_subscribers_runs_end(notify: Both) -> None:
     assert {run.status for run in notify.runs.list(transaction_id=result.transaction_id)} == {"cancelled", "completed"}
     assert [message.status for message in notify.messages.list(transaction_id=mail.transaction_id)] == ["cancelled"]
     assert notify.count(Job) == 0
+
+
+def stopped(notify: Both, result: nk.TriggerResult) -> list[tuple[str | None, str, str | None]]:
+    """What the trace tells of the messages of a trigger that were not sent."""
+    return [line for line in kinds(notify, result) if line[1] == "message_skipped"]
+
+
+def test_a_stopped_message_is_told_with_its_step(notify: Both) -> None:
+    notify.subscribers.upsert("ada", phone="+100")
+    heard: list[nk.MessageSkipped] = []
+    notify.engine.on.message_skipped(heard.append)
+    result = notify.trigger(everywhere, to="ada")
+    assert notify.cancel(result).stopped == 2
+    assert stopped(notify, result)[-2:] == [(step, "message_skipped", "cancelled") for step in ("mail", "text")]
+    told = [(each.subscriber_id, each.step, each.reason) for each in heard if each.message is not None]
+    assert told == [("ada", "mail", "cancelled"), ("ada", "text", "cancelled")]
+    assert {each.message.status for each in heard if each.message is not None} == {"cancelled"}
+
+
+@pytest.mark.uneven
+@pytest.mark.parametrize("step", ["alone", "awaited"])
+@pytest.mark.parametrize("ending", ["sent", "transient", "lost", "put off"])
+def test_a_call_under_way_ends_but_is_not_made_again(house: Callable[..., Both], ending: str, step: str) -> None:
+    workflow = nk.Workflow("code", steps=[nk.Email("mail", subject="s", body="b", stop_on_fail=step == "awaited")])
+    notify = house(hooks=False, workflows=[workflow])
+    people(notify, "ada", "bob")
+    reports: list[nk.CancelReport] = []
+    errors = {"transient": nk.TransientDeliveryError("busy"), "lost": Abandoned()}
+
+    def after(report: nk.CancelReport) -> str:
+        reports.append(report)
+        if ending == "put off":
+            notify.clock.move(minutes=2)
+        if error := errors.get(ending):
+            raise error
+        return "receipt"
+
+    async def awaited(message: nk.EmailMessage) -> str:
+        return after(await notify.engine.cancel(result))
+
+    notify.engine.deliver("email")(awaited if notify.door == "async" else lambda _: after(notify.engine.cancel(result)))
+    result = notify.trigger("code", to=["ada", "bob"] if ending == "put off" else "ada")
+    notify.travel(hours=2)
+    assert [report.in_flight for report in reports] == ([2] if ending == "put off" else [1])
+    statuses = [message.status for message in notify.messages.list(transaction_id=result.transaction_id)]
+    assert statuses == {"sent": ["sent"], "put off": ["cancelled", "sent"]}.get(ending, ["cancelled"])
+    assert len(stopped(notify, result)) == statuses.count("cancelled")
+    assert notify.count(Job) == 0
+    if ending == "transient":
+        assert notify.messages.retry(notify.messages.list()) == 0

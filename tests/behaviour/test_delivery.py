@@ -184,6 +184,19 @@ def test_without_a_provider_the_job_waits(house: Callable[..., Both]) -> None:
 
 
 @pytest.mark.uneven
+def test_waiting_for_a_provider_burns_no_attempt(house: Callable[..., Both]) -> None:
+    notify = house(hooks=False, workflows=STORIES)
+    people(notify, "ada")
+    notify.trigger(mailed(order=1), to="ada")
+    notify.travel(minutes=20)
+    notify.outside.serve(notify.engine, awaited=notify.door == "async", channels=("email",))
+    notify.outside.fail("email", *[nk.TransientDeliveryError("busy")] * 7)
+    notify.travel(days=1)
+    assert [each.attempt for _, each in notify.outside.calls] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [message.status for message in notify.messages.list()] == ["sent"]
+
+
+@pytest.mark.uneven
 def test_without_a_provider_it_fails_at_its_expiry(house: Callable[..., Both]) -> None:
     notify = house(hooks=False, workflows=STORIES)
     people(notify, "ada")

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 from sqlalchemy.orm import Session
 
 import notifykit as nk
-from tests.behaviour.stories import STORIES, bodies, hello, ordered, shipped
+from notifykit.model import Event
+from tests.behaviour.stories import STORIES, bodies, hello, mailed, ordered, shipped
 from tests.harness.both import Both
 
 DRIVERS = {
@@ -117,6 +118,23 @@ def test_a_bulk_within(host: Host, notify: Both, end: str) -> None:
     assert len(bodies(notify, "ada")) == (30 if end == "commit" else 0)
 
 
+def test_atomic_checks_everything_before_the_first_write(host: Host, notify: Both) -> None:
+    """The host may commit after a refusal, and then nothing of the call may be there."""
+    notify.engine._runtime.chunk = 3
+    good: list[Any] = [hello().to("new") for _ in range(5)]
+    with host.transaction("session") as held:
+        with pytest.raises(nk.TriggerError, match="trigger 5: error: workflow: there is no workflow 'nowhere'"):
+            notify.trigger_bulk([*good, {"name": "nowhere", "to": "ada"}], atomic=True, session=held)
+        host.end(held, "commit")
+    assert notify.subscribers.find("new") is None
+    assert notify.count(Event) == 0
+    with host.transaction("session") as held:
+        read_once = (each for each in ["ada", "new"])
+        found = notify.trigger_bulk(iter([*good, hello().to(read_once)]), atomic=True, session=held)
+        host.end(held, "commit")
+    assert [result.recipients for result in found] == [1, 1, 1, 1, 1, 2]
+
+
 def test_cancel_within(host: Host, notify: Both) -> None:
     result = notify.trigger(shipped(order=1), to="ada")
     with host.transaction("session") as held:
@@ -127,6 +145,41 @@ def test_cancel_within(host: Host, notify: Both) -> None:
         assert notify.cancel(result, session=held).stopped == 1
         host.end(held, "commit")
     assert notify.runs.list().items[0].status == "cancelled"
+
+
+VERBS: dict[str, tuple[str, Callable[[Any, Callable[..., Any]], Any]]] = {
+    "cancel": ("run_finished", lambda door, found: door.cancel(workflow=shipped)),
+    "cancel queued": ("message_skipped", lambda door, found: door.cancel(workflow=mailed)),
+    "delete": ("run_finished", lambda door, found: door.subscribers.delete("ada")),
+    "mark": ("message_read", lambda door, found: door.inbox("ada").mark("read", found(channel="in_app").id)),
+    "mark seen": ("message_seen", lambda door, found: door.inbox("ada").mark("seen", found(channel="in_app").id)),
+    "mark_all": ("message_read", lambda door, found: door.inbox("ada").mark_all("archived")),
+    "retry": ("message_queued", lambda door, found: door.messages.retry(found(status="failed"))),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_events_of_a_connection_wait_for_its_end(
+    host: Host, notify: Both, house: Callable[..., Both], verb: str, end: str
+) -> None:
+    notify.subscribers.upsert("ada", email="ada@example.com")
+    notify.outside.fail("email", nk.PermanentDeliveryError("no such address"))
+    notify.trigger(mailed(order=1), to="ada")
+    notify.drain()
+    notify.trigger(mailed(order=2), to="ada")
+    notify.trigger(shipped(order=3), to="ada")
+    heard: list[Any] = []
+    signal, do = VERBS[verb]
+    getattr(notify.engine.on, signal)(heard.append)
+    with host.transaction("connection") as held:
+        do(notify.within(held), lambda **filters: notify.messages.list(**filters).items[0])
+        assert heard == []
+        host.end(held, end)
+    house().drain()  # another process may be faster than this engine's next call
+    assert heard == []
+    notify.drain()
+    assert [type(event).__name__ for event in heard] == [signal.title().replace("_", "")] * (end == "commit")
 
 
 def test_a_workflow_that_is_new_and_rolled_back(host: Host, notify: Both) -> None:

@@ -210,6 +210,10 @@ def test_bad_questions(notify: Both) -> None:
     inbox = notify.inbox("ada")
     with pytest.raises(nk.InputError):
         inbox.list(archived=True, read=False)
+    for flag in ("read", "seen", "archived"):
+        with pytest.raises(nk.InputError, match="True, False or None") as caught:
+            inbox.list(**{flag: "yes"})
+        assert caught.value.field == flag
     with pytest.raises(nk.InputError):
         inbox.list(limit=0)
     with pytest.raises(nk.InputError):

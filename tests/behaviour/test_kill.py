@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,8 @@ def test_a_killed_bulk_leaves_all_or_nothing(place: Place, tmp_path: Path) -> No
         assert orphans(connection) == {}
         assert connection.exec_driver_sql("SELECT count(*) FROM notifykit_run").scalar_one() == EVENTS
     if place.name == "file":
-        assert sqlite3.connect(tmp_path / "notifykit.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        with closing(sqlite3.connect(tmp_path / "notifykit.db")) as file:
+            assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize("place", QUICK, indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ def test_a_recipients_own_payload_is_validated(notify: Both) -> None:
     assert [problem.recipient for problem in result.problems] == ["bob"]
     assert "order" in str(result.problems[0])
     assert reached(notify, "ada", "bob") == ["ada"]
+
+
+def test_a_date_that_a_delay_waits_for_is_there_in_every_recipients_payload(notify: Both) -> None:
+    workflow = nk.Workflow("dated", steps=[nk.Delay("wait", until="payload.at"), nk.InApp("bell", body="Now")])
+    notify.workflows.register(workflow)
+    earlier = (notify.clock.now() + timedelta(minutes=1)).isoformat()
+    to = ["ada", nk.Recipient("bob", payload={"at": "soon"}), nk.Recipient("cem", payload={"at": earlier})]
+    result = notify.trigger("dated", to=to, payload={"at": (notify.clock.now() + timedelta(hours=1)).isoformat()})
+    assert (result.recipients, [problem.field for problem in result.problems]) == (2, ["to.1.payload"])
+    notify.travel(minutes=1)
+    assert reached(notify, "ada", "bob", "cem") == ["cem"]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +183,40 @@ def test_a_select_with_null_is_refused(notify: Both) -> None:
     with pytest.raises(nk.InputError, match="NULL"):
         notify.trigger(hello, to=sa.select(sa.cast(sa.null(), sa.String).label("id")))
     assert notify.count(Event) == 0
+
+
+BROKEN = {
+    "no table": sa.select(sa.column("id")).select_from(sa.table("notifykit_nowhere")),
+    "no column": sa.select(sa.column("nothing")).select_from(sa.table("notifykit_subscriber")),
+    "no value": sa.select(sa.bindparam("who", type_=sa.String, required=True)),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_select_that_the_database_refuses_is_named(notify: Both, broken: str) -> None:
+    with pytest.raises(nk.InputError, match=r"^to: the database refuses this select: .*(no|who)") as caught:
+        notify.trigger(hello, to=BROKEN[broken])
+    assert caught.value.field == "to"
+    with pytest.raises(nk.InputError) as caught:
+        notify.trigger_bulk([hello().to("new"), hello().to(["bob", BROKEN[broken]])])
+    assert caught.value.field == "to.1"
+    assert notify.subscribers.find("new") is None
+    assert notify.runs.list().items == []
+
+
+def test_a_select_on_a_database_in_trouble_is_a_storage_error(notify: Both) -> None:
+    database = notify.engine._runtime.database
+    engine = (database if notify.door == "sync" else database.database).engine
+    error = type("Broken", (Exception,), {"sqlite_errorname": "SQLITE_CORRUPT", "sqlstate": "57P01"})
+    broken = {"mariadb": error(2013, "gone"), "postgresql": error("gone")}.get(notify.place, error("corrupt"))
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def fail(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "'fay'" in statement:
+            raise sa.exc.OperationalError(statement, None, broken)
+
+    with pytest.raises(nk.StorageError, match=r"corrupt|lost"):
+        notify.trigger(hello, to=sa.select(sa.literal_column("'fay'").label("id")))
 
 
 def test_an_empty_select_is_processed(notify: Both) -> None:

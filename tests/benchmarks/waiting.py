@@ -44,9 +44,8 @@ class Pending:
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("BEGIN IMMEDIATE")
         runs = "SELECT run, row_number() OVER (ORDER BY run) AS place FROM notifykit_job"
-        db.execute(
-            f"UPDATE notifykit_job SET due_at = due_at + 1000 * place FROM ({runs}) AS at WHERE at.run = notifykit_job.run"
-        )
+        later = "UPDATE notifykit_job SET due_at = due_at + 1000 * place"
+        db.execute(f"{later} FROM ({runs}) AS at WHERE at.run = notifykit_job.run")
         for copy in range(1, pending // seed):
             _copied(db, "event", {"id": f"id + ({copy} << 40)"})
             _copied(db, "run", {"id": f"id + ({copy} << 40)", "event": f"event + ({copy} << 40)"})

@@ -211,9 +211,11 @@ def test_a_long_history_is_read_in_little_memory(repository: Repository) -> None
         lines.append("x" * 300 + f"\nM 100644 inline dir{n % 5}/file{n}\ndata 1\n1\n")
     repository.git("fast-import", "--quiet", stdin="".join(lines).encode())
     tracemalloc.start()
-    found = History.read(git.commits(repository.path, limit=0), "long")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        found = History.read(git.commits(repository.path, limit=0), "long")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert (found.commits, len(found.people), len(found.folders)) == (many, 7, 5)
     assert sum(1 for _ in found) == many
     found.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+
+import notifykit as nk
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,11 +36,10 @@ def test_every_block_of_a_page_runs_and_prints_what_it_says(
             f"{page.name}, block at line {line + 1}"
         )
     for value in names.values():
-        close = getattr(value, "close", None)
-        if type(value).__name__ == "Engine" and close:
-            close()
-        if type(value).__name__ == "AsyncEngine" and close:
-            asyncio.run(close())
+        if isinstance(value, nk.Engine):
+            value.close()
+        elif isinstance(value, sa.Engine):
+            value.dispose()
 
 
 def test_the_pages_have_blocks() -> None:

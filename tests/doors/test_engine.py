@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import notifykit as nk
 from tests.doors.conftest import hello, said
+
+
+class Naive:
+    """A clock whose times have no zone."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1)  # noqa: DTZ001
 
 
 def test_nothing_touches_the_file_before_the_first_use(tmp_path: Path) -> None:
@@ -32,11 +40,20 @@ def test_nothing_touches_the_file_before_the_first_use(tmp_path: Path) -> None:
         ({"url": "oracle://x"}, "no database that notifykit knows"),
         ({"url": "app.db"}, "not a database URL"),
         ({"bind": create_async_engine("sqlite+aiosqlite://")}, "AsyncEngine"),
+        ({"url": ""}, "not a database URL"),
+        ({"durability": "ful"}, "durability: 'ful' is not possible. Did you mean 'full'"),
+        ({"migrate": "sometimes"}, "migrate: 'sometimes' is not possible"),
+        ({"integrations": [print]}, "integrations: an Integration is expected"),
+        ({"clock": Naive()}, "clock: .* aware"),
+        ({"clock": 5}, "clock: .* aware"),
     ],
 )
 def test_what_cannot_be_an_engine_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(nk.ConfigurationError, match=words):
         nk.Engine(**options)
+    if not isinstance(options.get("bind"), sa.Engine | AsyncEngine):
+        with pytest.raises(nk.ConfigurationError, match=words):
+            nk.AsyncEngine(**options)
 
 
 def test_a_bad_workflow_is_refused_at_once() -> None:

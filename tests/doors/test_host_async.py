@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -78,6 +79,17 @@ async def test_a_connection(notify: nk.AsyncEngine, async_database: AsyncEngine,
     assert told == ["one"]
 
 
+async def test_savepoints_of_a_connection(notify: nk.AsyncEngine, async_database: AsyncEngine, told: list[str]) -> None:
+    async with async_database.begin() as connection:
+        await connection.execute(INSERT)
+        inner = await connection.begin_nested()
+        await notify.trigger(hello, session=connection, **said("rolled back"))
+        await inner.rollback()
+        await notify.trigger(hello, session=connection, **said("kept"))
+    await notify.drain()
+    assert told == ["kept"]
+
+
 async def test_a_scoped_session(notify: nk.AsyncEngine, async_database: AsyncEngine, told: list[str]) -> None:
     sessions = async_scoped_session(async_sessionmaker(async_database), scopefunc=asyncio.current_task)
     await notify.trigger(hello, session=sessions, **said("one"))
@@ -122,3 +134,20 @@ async def test_an_awaited_observer_may_call_the_engine(notify: nk.AsyncEngine, a
         await notify.trigger(hello, session=session, **said("one"))
     await notify.trigger(hello, **said("two"))
     assert counts == [1, 2]
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+async def test_no_tables_and_no_wal_while_the_host_writes(url: str, async_database: AsyncEngine, driver: str) -> None:
+    async with (
+        nk.AsyncEngine(url.replace("sqlite", driver, 1), workflows=[hello]) as engine,
+        AsyncSession(async_database) as session,
+    ):
+        await session.execute(INSERT)
+        began = monotonic()
+        with pytest.raises(nk.SchemaError, match=r"notify.migrate\(\) at start-up"):
+            await engine.trigger(hello, session=session, **said("one"))
+        assert monotonic() - began < 15
+        await session.commit()
+        assert (await engine.trigger(hello, session=session, **said("one"))).status == "processed"
+        await session.commit()
+        assert await engine.inbox("ada").unread_count() == 1

@@ -65,6 +65,28 @@ def test_a_savepoint_that_was_rolled_back_takes_its_effects_along(
     assert heard == ["one"]
 
 
+def test_an_id_that_was_rolled_back_and_handed_out_again_tells_of_its_second_owner_only(
+    notify: nk.Engine, database: sa.Engine, heard: list[Any]
+) -> None:
+    late = nk.Workflow("late", steps=[nk.InApp("bell", body="Late")])
+    with database.begin() as connection:
+        order(connection)
+        outer = connection.begin_nested()
+        notify.workflows.register(late)
+        with connection.begin_nested():
+            notify.trigger(hello, session=connection, **said("released"))
+        inner = connection.begin_nested()
+        notify.trigger(late, to="ada", transaction_id="undone", session=connection)
+        inner.rollback()
+        notify.trigger(hello, session=connection, **said("kept"))
+        outer.commit()
+    notify.drain()
+    assert heard == ["released", "kept"]
+    assert notify._runtime.pending == []
+    notify.trigger(late, to="ada")
+    assert next(iter(notify.inbox("ada").list())).workflow == "late"
+
+
 def test_a_connection_that_was_closed_or_forgotten_is_no_leak(
     notify: nk.Engine, database: sa.Engine, heard: list[Any]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -180,11 +181,59 @@ def test_a_session_on_a_connection_waits_for_the_connection(
     assert heard == ["commit"]
 
 
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_is_read_in_a_session_on_a_connection(notify: nk.Engine, database: sa.Engine, end: str) -> None:
+    read: list[Any] = []
+    notify.on.message_read(read.append)
+    notify.trigger(hello, **said("one"))
+    with database.connect() as connection, Session(connection) as session:
+        order(connection)
+        assert notify.within(session).inbox("ada").mark_all("read") == 1
+        session.commit()
+        assert read == []
+        getattr(connection, end)()
+    assert seen(notify) == (0 if end == "commit" else 1)
+    assert len(read) == (end == "commit")
+
+
 def test_tables_are_made_on_another_connection_before_the_first_statement(url: str, database: sa.Engine) -> None:
     with nk.Engine(bind=database, workflows=[hello]) as engine, Session(database) as session:
         engine.trigger(hello, session=session, **said("one"))
         session.rollback()
         assert engine.inbox("ada").unread_count() == 0
+
+
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_no_tables_and_no_wal_while_the_host_writes(url: str, database: sa.Engine, lock: str) -> None:
+    """The host waits for us, so waiting for the host as long as usual would be in vain."""
+    with nk.Engine(url, workflows=[hello]) as engine, database.connect() as connection:
+        connection.exec_driver_sql(lock)
+        order(connection)
+        began = monotonic()
+        with pytest.raises(nk.SchemaError, match=r"notify.migrate\(\) at start-up"):
+            engine.trigger(hello, session=connection, **said("one"))
+        assert monotonic() - began < 15
+        connection.commit()
+        assert engine.trigger(hello, session=connection, **said("one")).status == "processed"
+        connection.commit()
+        assert engine.inbox("ada").unread_count() == 1
+    assert orders(database) == 1
+
+
+def test_tables_without_wal_while_the_host_writes(url: str, database: sa.Engine) -> None:
+    with nk.Engine(bind=database) as engine:
+        engine.migrate()
+    with nk.Engine(url, workflows=[hello]) as engine:
+        with database.connect() as connection:
+            order(connection)
+            began = monotonic()
+            assert engine.trigger(hello, session=connection, **said("one")).status == "processed"
+            assert monotonic() - began < 15
+            connection.commit()
+        assert engine.inbox("ada").unread_count() == 1
+    database.dispose()  # a connection that was there before does not know
+    with database.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
 def test_where_the_tables_cannot_be_made_it_says_what_to_do(url: str, database: sa.Engine) -> None:

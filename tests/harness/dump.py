@@ -55,9 +55,27 @@ def dump(connection: sa.Connection, start: datetime) -> Dump:
 
 
 def _rows(connection: sa.Connection, name: str) -> Rows:
-    table = metadata.tables[f"notifykit_{name}"]
-    order = [table.c.event, table.c.id] if name == "run" else [table.c.id] if "id" in table.c else []
-    return [dict(row._mapping) for row in connection.execute(sa.select(table).order_by(*order))]
+    text, columns, processors = _question(name, connection.dialect)
+    found = []
+    for row in connection.exec_driver_sql(text):
+        cells = (process(cell) if process else cell for process, cell in zip(processors, row, strict=True))
+        found.append(dict(zip(columns, cells, strict=True)))
+    return found
+
+
+_known: dict[tuple[str, str], tuple[str, list[str], list[Any]]] = {}
+
+
+def _question(name: str, dialect: sa.Dialect) -> tuple[str, list[str], list[Any]]:
+    """A table's query as text: SQLAlchemy forgets with each engine what it has compiled, and each test has its own."""
+    key = (name, f"{dialect.name}+{dialect.driver}")
+    if key not in _known:
+        table = metadata.tables[f"notifykit_{name}"]
+        order = [table.c.id] if "id" in table.c else []
+        text = str(sa.select(table).order_by(*order).compile(dialect=dialect))
+        processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in table.c]
+        _known[key] = (text, [column.name for column in table.c], processors)
+    return _known[key]
 
 
 class Names:

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import and_, exists, literal_column, or_, select
 from sqlalchemy.pool import Pool
 
+from notifykit.errors import NotifyKitError
 from notifykit.model import metadata
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.store.database import Database
 
 event, run, message, job, content, version = (
     metadata.tables[f"notifykit_{name}"] for name in ("event", "run", "message", "job", "content", "workflow_version")
@@ -67,8 +69,48 @@ ORPHANS: dict[str, Any] = {
 
 def orphans(connection: sa.Connection) -> dict[str, list[int]]:
     """The ids of every orphan row, by what it is; empty where all is well."""
-    found = {what: [row[0] for row in connection.execute(query.limit(5))] for what, query in ORPHANS.items()}
+    name = connection.dialect.name
+    if name not in _texts:
+        _texts[name] = {what: _text(query, connection.dialect) for what, query in ORPHANS.items()}
+    found = {what: [row[0] for row in connection.exec_driver_sql(text)] for what, text in _texts[name].items()}
     return {what: ids for what, ids in found.items() if ids}
+
+
+_texts: dict[str, dict[str, str]] = {}
+
+
+def _text(query: Any, dialect: sa.Dialect) -> str:
+    return str(query.limit(5).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+@contextmanager
+def rows_watched() -> Iterator[None]:
+    """Fail where an engine of our own is closed over orphan rows, whichever test or sandbox made it."""
+    left: list[dict[str, list[int]]] = []
+    close = Database.close
+
+    def looked_at(database: Database) -> None:
+        if database.own and database._ready and not database.closed:
+            left.extend(filter(None, [_left_in(database)]))
+        close(database)
+
+    Database.close = looked_at  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Database.close = close  # type: ignore[method-assign]
+    assert not left, f"orphan rows: {left}"
+
+
+def _left_in(database: Database) -> dict[str, list[int]]:
+    try:
+        connection = database.begin(write=False)
+    except NotifyKitError:
+        return {}  # a test broke this database on purpose
+    try:
+        return orphans(connection)
+    finally:
+        database.rollback(connection)
 
 
 class Borrowed:

@@ -167,10 +167,9 @@ def tell(
     version = versions.by_key(unit, [workflow.key])[workflow.key]
     now, (event, *runs) = unit.moment(unit.now), unit.ids(1 + len(subscriber_ids))
     columns = ("id", "environment", "transaction_id", "workflow", "version", "tenant", "actor", "payload", "status")
-    columns += ("recipients", "trace", "created_at")
+    columns += ("recipients", "created_at")
     row = (event, 1, given, version.workflow_id, version.version_id, tenant, actor, to_json(payload or {}).decode(), 1)
-    stamp = line(micros(unit.now), None, "event_processed")
-    insert_rows(unit, Event, columns, [(*row, len(runs), stamp, now)])
+    insert_rows(unit, Event, columns, [(*row, len(runs), now)])
     channel = ChannelCode.of(workflow.steps[step].channel or "in_app").value
     content = at_step(event, step) if shared else 0
     if shared:

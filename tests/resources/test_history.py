@@ -146,7 +146,7 @@ def test_retry_queues_again(told: House) -> None:
     assert [type(event) for event in told.heard] == [MessageQueued, MessageQueued]
     assert {event.message.status for event in told.heard} == {"queued"}
     kinds = [each.kind for each in told.executions.list(transaction_id=failed.transaction_id)]
-    assert kinds == ["event_processed", "message_created", "attempt", "message_retried"]
+    assert kinds == ["event_processed", "message_created", "run_completed", "attempt", "message_retried"]
     with pytest.raises(errors.NotFoundError):
         told.messages.retry("msg_1")
 
@@ -212,21 +212,24 @@ def test_executions_tell_one_story(told: House) -> None:
     (unknown,) = told.messages.list(status="unknown")
     told.clock.move(minutes=1)
     told.write(lambda unit: attempted(unit, number_of("msg", unknown.id), 1, AttemptClass.UNKNOWN, error="reset"))
+    bob_first = [("bob", "bell", "message_created"), ("bob", None, "run_completed")]
     assert found(transaction_id="first") == [
         ("", None, "event_processed"),
         ("ada", "bell", "message_created"),
-        ("bob", "bell", "message_created"),
+        ("ada", None, "run_completed"),
+        *bob_first,
     ]
-    assert found(transaction_id="first", subscriber="bob") == [("bob", "bell", "message_created")]
+    assert found(transaction_id="first", subscriber="bob") == bob_first
     assert found(subscriber="bob") == [
-        ("bob", "bell", "message_created"),
+        *bob_first,
         ("bob", "tap", "message_created"),
+        ("bob", None, "run_completed"),
         ("bob", "tap", "attempt"),
     ]
     attempt = told.executions.list(subscriber="bob")[-1]
     assert (attempt.reason, attempt.data) == ("unknown", {"number": 1, "integration": "console", "error": "reset"})
     assert attempt.transaction_id == unknown.transaction_id
-    assert len(found()) == 8
+    assert len(found()) == 3 + 4 * 2 + 1  # an event's line, a run's two, the attempt
     assert found(transaction_id="x") == []
 
 

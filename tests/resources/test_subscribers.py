@@ -70,6 +70,7 @@ def test_what_does_not_differ_is_not_written(house: House) -> None:
         ({"data": {"x": float("nan")}}, "data.x"),
         ({"channels": {"provider": "fcm"}}, "channels"),
         ({"channels": [{"credentials": {}}]}, "channels.0.provider"),
+        ({"channels": [{"provider": "fcm", "credential": {}}]}, "channels.0.credential"),
         (
             {"channels": [{"provider": "fcm", "credentials": {"deviceTokens": "t"}}]},
             "channels.0.credentials.device_tokens",
@@ -149,15 +150,17 @@ def test_bulk_creates_updates_and_names_what_failed(house: House) -> None:
     wires: list[Any] = [
         {"subscriberId": "ada", "firstName": "Ada", "email": "ada@example.com"},
         {"subscriberId": "bob", "first_name": None, "email": "", "locale": None},
-        {"subscriber_id": "ada", "lastName": "Lovelace", "email": None, "unknown": 1},
+        {"subscriber_id": "ada", "lastName": "Lovelace", "email": None},
         {"subscriberId": "eve", "email": "nobody"},
         {"firstName": "?"},
         "dan",
         {"subscriberId": 42, "data": {"n": 1}},
+        {"subscriberId": "ada", "lastName": "Byron", "lastNam": "Byron"},
     ]
     found = house.subscribers.bulk_upsert(iter(wires))
     assert (found.created, found.updated) == (2, 2)
-    assert {at: problem.field for at, problem in found.failed.items()} == {3: "email", 4: "subscriberId", 5: ""}
+    fields = {at: problem.field for at, problem in found.failed.items()}
+    assert fields == {3: "email", 4: "subscriberId", 5: "", 7: "lastNam"}
     ada, bob = house.subscribers.get("ada"), house.subscribers.get("bob")
     assert (ada.first_name, ada.last_name, ada.email) == ("Ada", "Lovelace", None)
     assert (bob.first_name, bob.locale) == ("Bob", "de")

@@ -296,12 +296,12 @@ def test_what_the_hosts_engine_lacks_is_logged_once(host: sa.Engine, caplog: pyt
 
 def test_an_engine_of_the_other_door_is_refused() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
-    with pytest.raises(ConfigurationError, match=r"nk\.AsyncEngine"):
+    with pytest.raises(ConfigurationError, match=r"notifykit\.AsyncEngine"):
         Database.bound(engine)
-    with pytest.raises(ConfigurationError, match=r"nk\.AsyncEngine"):
+    with pytest.raises(ConfigurationError, match=r"notifykit\.AsyncEngine"):
         Database.bound(engine.sync_engine)
     plain = sa.create_engine("sqlite://")
-    with pytest.raises(ConfigurationError, match=r"nk\.Engine"):
+    with pytest.raises(ConfigurationError, match=r"notifykit\.Engine"):
         AsyncDatabase.bound(plain)
 
 

@@ -79,6 +79,8 @@ def test_questions_that_make_no_sense_fail_too() -> None:
     assert "Did you mean 'email'?" in failure(box.none, channel="emial")
     assert "Did you mean 'order-shipped'?" in failure(box.none, "order-shiped")
     assert "Did you mean 'crash'?" in failure(box.fail, "email", "crush")
+    assert "can't fail -1 times" in failure(box.fail, "email", times=-1)
+    assert "can't fail '2' times" in failure(box.fail, "email", times="2")
     assert "inbox" in failure(box.fail, "in_app")
 
 
