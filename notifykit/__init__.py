@@ -22,6 +22,20 @@ from notifykit.errors import (
     TriggerError,
     UnitError,
 )
+from notifykit.events import (
+    BulkFinished,
+    HookFailed,
+    MessageCreated,
+    MessageFailed,
+    MessageQueued,
+    MessageRead,
+    MessageSeen,
+    MessageSent,
+    MessageSkipped,
+    RunFinished,
+    TriggerProcessed,
+    WorkScheduled,
+)
 from notifykit.model.codes import Channel
 from notifykit.model.values import (
     UNSET,
@@ -66,24 +80,7 @@ from notifykit.results import (
     TopicDetails,
     TriggerResult,
 )
-from notifykit.signals import (
-    AsyncOn,
-    AsyncSignal,
-    BulkFinished,
-    HookFailed,
-    MessageCreated,
-    MessageFailed,
-    MessageQueued,
-    MessageRead,
-    MessageSeen,
-    MessageSent,
-    MessageSkipped,
-    On,
-    RunFinished,
-    Signal,
-    TriggerProcessed,
-    WorkScheduled,
-)
+from notifykit.signals import AsyncOn, AsyncSignal, On, Signal
 from notifykit.workflow.context import Context
 from notifykit.workflow.definition import Notice, Trigger, Workflow, WorkflowOptions
 from notifykit.workflow.steps import Chat, Condition, Custom, Delay, Email, InApp, Push, Sms, Step

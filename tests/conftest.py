@@ -6,7 +6,7 @@ found here, and leaves the same rows on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, get_args
@@ -120,12 +120,14 @@ def compared(node: pytest.Item, both: Both, dumps: dict[str, Dump]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let fixtures know how the test itself went."""
     report = yield
     if call.when == "call":
         item.report_of_call = report  # type: ignore[attr-defined]
-    return report  # type: ignore[return-value]
+    return report
 
 
 @pytest.fixture

@@ -68,13 +68,10 @@ def _history(repository: Path | None, limit: int, console: Console) -> History:
     except git.NoRepositoryError as error:
         console.print(Text(f"{error} The sample history in the package is told instead."))
         return History.sample()
-    if len(here.people) > 1:
+    if here.people:
         return here
     here.close()
-    console.print(
-        "The repository you stand in has one author, and nobody is told of their own commits."
-        " The sample history in the package is told instead."
-    )
+    console.print("The repository you stand in has no commit yet. The sample history in the package is told instead.")
     return History.sample()
 
 

@@ -21,7 +21,7 @@ from notifykit.delivery.sending import Call, Prepared, Sender, Senders
 from notifykit.delivery.task import Stored, Task
 from notifykit.model import DeliveryAttempt, Message
 from notifykit.model.codes import OUTSIDE, JobKind, MessageStatus, RunStatus
-from notifykit.resources import run_facts
+from notifykit.resources import run_facts, versions
 from notifykit.resources.run_facts import RunFacts
 from notifykit.settings import LEASE
 from notifykit.store import claiming
@@ -85,22 +85,27 @@ def claim(unit: Unit, senders: Senders, *, owner: str, limit: int, event: int | 
         event: Only this event's, or None.
         deadline: When the drain's budget is spent, by `clock.monotonic`; the first call is made in any case.
     """
-    jobs = claiming.claim(
-        unit,
-        kinds=DELIVERIES,
-        needs=sorted(unit.registry.functions()),
-        owner=owner,
-        limit=limit,
-        lease_until=unit.now + LEASE,
-        event=event,
-    )
+    jobs, known = _due(unit, limit, event)
     batch = Batch(claimed=len(jobs))
     if jobs:
-        tasks, orphans = _tasks(unit, jobs)
+        claiming.take(unit, jobs, owner=owner, lease_until=unit.now + LEASE)
+        tasks, orphans = _tasks(unit, jobs, known)
         claiming.finish(unit, [(job.due_at, job.id, owner, job.attempt) for job in orphans])
         record_unknown(unit, [task for task in tasks if task.job.previous_lease and task.message is not None])
         _sort(unit, senders, owner, tasks, batch, deadline)
     return batch
+
+
+def _due(unit: Unit, limit: int, event: int | None) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
+    """Jobs to claim, with their runs; what only a newer library can work on is left alone."""
+    needs = sorted(unit.registry.functions())
+    while True:
+        jobs = claiming.due_calls(
+            unit, kinds=DELIVERIES, needs=needs, limit=limit, event=event, without=versions.newer(unit)
+        )
+        known = run_facts.load(unit, sorted({job.run for job in jobs}))
+        if not any(facts.version.newer for facts in known.values()):
+            return jobs, known
 
 
 def _sort(
@@ -161,9 +166,10 @@ def _message(renderer: Renderer, task: Task) -> Prepared:
     return Prepared(*renderer.prepare(task))
 
 
-def _tasks(unit: Unit, jobs: Sequence[ClaimedJob]) -> tuple[list[Task], list[ClaimedJob]]:
+def _tasks(
+    unit: Unit, jobs: Sequence[ClaimedJob], known: Mapping[int, RunFacts]
+) -> tuple[list[Task], list[ClaimedJob]]:
     """The jobs with all they need, in a few queries; and those whose run or message is gone."""
-    known = run_facts.load(unit, sorted({job.run for job in jobs}))
     ids = sorted(job.message for job in jobs if job.message)
     messages = {row[0]: Stored(*row) for row in MESSAGES.rows(unit, ids=ids)} if ids else {}
     numbers: dict[int, int] = dict(NUMBERS.rows(unit, ids=ids)) if ids else {}

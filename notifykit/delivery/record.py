@@ -14,11 +14,11 @@ from notifykit.delivery.custom import go_on
 from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.rulings import Ruling
 from notifykit.delivery.task import Task
+from notifykit.events import MessageFailed, MessageSent, MessageSkipped
 from notifykit.model import DeliveryAttempt, Message
 from notifykit.model.codes import AttemptClass, MessageStatus
 from notifykit.model.trace import line
 from notifykit.settings import LEASE
-from notifykit.signals import MessageFailed, MessageSent, MessageSkipped
 from notifykit.store import claiming, endings, traces
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
@@ -29,7 +29,7 @@ END = Statement(
     .where(col(Message.id) == bindparam("row"))
     .values(status=bindparam("status"), reason=bindparam("reason"))
 )
-SAID = {name: bindparam(name) for name in ("subject", "body", "data")}
+SAID: dict[str, Any] = {name: bindparam(name) for name in ("subject", "body", "data")}
 KEEP_CONTENT = Statement(update(Message).where(col(Message.id) == bindparam("row")).values(SAID))
 END_WITH_CONTENT = Statement(
     update(Message)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlmodel import col
 
 from notifykit.delivery.rulings import NO_PROVIDER
 from notifykit.delivery.sending import Senders
-from notifykit.model import Job, Message, Run
+from notifykit.model import Event, Job, Message, Run, Workflow
 from notifykit.model.codes import OUTSIDE, ChannelCode, JobKind
+from notifykit.resources import versions
 from notifykit.settings import NO_PROVIDER_RETRY
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
@@ -32,12 +33,28 @@ LACKING = (
     .where(col(Job.due_at) <= bindparam("until"), col(Job.needs) != "", col(Job.owner) == "")
     .group_by(col(Job.needs))
 )
+NEWER = (
+    select(col(Workflow.key), func.count())
+    .select_from(Job)
+    .join(Run, col(Run.id) == col(Job.run))
+    .join(Event, col(Event.id) == col(Run.event))
+    .join(Workflow, col(Workflow.id) == col(Event.workflow))
+    .where(
+        col(Job.due_at) <= bindparam("now"),
+        or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now")),
+        within(Event.version, "versions"),
+    )
+    .group_by(col(Workflow.key))
+)
 ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.run).in_(OF_EVENT)))
+ALL_NEWER, EVENT_NEWER = Statement(NEWER), Statement(NEWER.where(col(Run.event) == bindparam("event")))
 ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.run).in_(OF_EVENT)))
 
 
 def waiting_for(unit: Unit, senders: Senders, event: int | None) -> Mapping[str, int]:
     """What work waits for here, and how much of it: `{"email: no provider": 12, "shipped/score: no function": 1}`.
+
+    Work on definitions that a newer notifykit stored waits for a process that has it: `shipped: newer definition`.
 
     Args:
         unit: Any unit.
@@ -56,4 +73,8 @@ def waiting_for(unit: Unit, senders: Senders, event: int | None) -> Mapping[str,
     for needs, count in statement.rows(unit, until=unit.now, **only):
         if needs not in functions:
             found[f"{needs}: no function"] = count
+    if stored := versions.newer(unit):
+        statement = ALL_NEWER if event is None else EVENT_NEWER
+        for key, count in statement.rows(unit, now=unit.now, versions=stored, **only):
+            found[f"{key}: newer definition"] = count
     return found

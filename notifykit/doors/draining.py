@@ -23,6 +23,7 @@ from notifykit.doors.runtime import Runtime
 from notifykit.errors import InputError
 from notifykit.flow.due import advance_due
 from notifykit.resources.references import ABSENT, event_row
+from notifykit.resources.versions import newer
 from notifykit.results import DrainReport, TriggerResult
 from notifykit.settings import CLAIM, LEASE
 from notifykit.store.claiming import next_due
@@ -156,18 +157,21 @@ class _Drain:
         self.tally += record(unit, self.runtime.owner, entries)
 
     def _rest(self, unit: Unit) -> Rest:
-        functions = unit.registry.functions()
-        return Rest(waiting_for(unit, self.senders, self.event), next_due(unit, sorted(functions)))
+        return Rest(waiting_for(unit, self.senders, self.event), _next_due(unit))
 
     def _left(self, unit: Unit) -> Rest:
         """The rest after the budget is spent: nobody counts what may be millions of jobs."""
-        return Rest(self.waiting, next_due(unit, sorted(unit.registry.functions())))
+        return Rest(self.waiting, _next_due(unit))
 
     def _is_spent(self) -> bool:
         return self.deadline is not None and monotonic() >= self.deadline
 
     def _report(self, rest: Rest) -> DrainReport:
         return DrainReport(self.advanced, self.tally.sent, self.tally.failed, dict(rest.waiting_for), rest.next_due)
+
+
+def _next_due(unit: Unit) -> datetime | None:
+    return next_due(unit, sorted(unit.registry.functions()), newer(unit))
 
 
 def _deadline(seconds: Any) -> float | None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from notifykit.doors.runtime import Runtime
-from notifykit.signals import WorkScheduled
+from notifykit.events import WorkScheduled
 from notifykit.store.unit import Effects, Unit
 
 logger = logging.getLogger("notifykit.doors")

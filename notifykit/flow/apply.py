@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import bindparam, update
 
+from notifykit.events import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
 from notifykit.flow.runs import Changes, Instant, Wait
 from notifykit.flow.trail import Mark, Trail
 from notifykit.ids import at_step, text_of
@@ -17,7 +18,6 @@ from notifykit.model.tables import run
 from notifykit.render.compiled import compiled
 from notifykit.results import Message as MessageResult
 from notifykit.results import Receipt
-from notifykit.signals import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
 from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement

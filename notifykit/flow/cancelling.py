@@ -8,10 +8,10 @@ from sqlalchemy import bindparam, select
 
 from notifykit.errors import InputError, NotFoundError
 from notifykit.ids import number_of
+from notifykit.model.tables import run
 from notifykit.model.values import Who
 from notifykit.resources.messages import tell_stopped
 from notifykit.resources.references import ABSENT, event_row, subscriber_key, subscriber_row, workflow_key, workflow_row
-from notifykit.resources.tables import run
 from notifykit.results import CancelReport, TriggerResult
 from notifykit.store.endings import end_runs
 from notifykit.store.statement import Statement

@@ -16,7 +16,7 @@ from notifykit.flow.runs import Changes, Origin, Runs
 from notifykit.flow.trail import Mark, Trail
 from notifykit.model.codes import JobKind, RunStatus
 from notifykit.model.tables import job
-from notifykit.resources import run_facts
+from notifykit.resources import run_facts, versions
 from notifykit.resources.run_facts import RunFacts
 from notifykit.store.claiming import due_advances
 from notifykit.store.endings import drop_unlisted
@@ -52,11 +52,9 @@ def advance_due(unit: Unit, *, limit: int, event: int | None = None) -> int:
     Returns:
         How many jobs were taken; 0 means that nothing is due.
     """
-    jobs = due_advances(unit, needs=sorted(unit.registry.functions()), limit=limit, event=event)
-    if not jobs:
+    numbers, known = _due(unit, limit, event)
+    if not numbers:
         return 0
-    numbers = [run for _, _, run, _ in jobs]
-    known = run_facts.load(unit, numbers)
     FINISH.run(unit, runs=numbers, now=unit.now)
     instant = apply.instant_of(unit)
     trail = Trail(instant)
@@ -73,7 +71,18 @@ def advance_due(unit: Unit, *, limit: int, event: int | None = None) -> int:
     apply.store_moved(unit, [*moved, *_ended(one for one in going if one.over)], trail)
     if any(one.facts.person is not None and one.facts.person[1].startswith("\x1f") for one in going):
         drop_unlisted(unit, numbers)
-    return len(jobs)
+    return len(numbers)
+
+
+def _due(unit: Unit, limit: int, event: int | None) -> tuple[list[int], dict[int, RunFacts]]:
+    """Runs that are due to go on, one for each job; what only a newer library can work on is left alone."""
+    needs = sorted(unit.registry.functions())
+    while True:
+        jobs = due_advances(unit, needs=needs, limit=limit, event=event, without=versions.newer(unit))
+        numbers = [run for _, _, run, _ in jobs]
+        known = run_facts.load(unit, numbers)
+        if not any(facts.version.newer for facts in known.values()):
+            return numbers, known
 
 
 def _resume(found: RunFacts, trail: Trail) -> _Resumed:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import bindparam, select, update
 
+from notifykit.events import TriggerProcessed
 from notifykit.flow import apply, audience, facts
 from notifykit.flow.advance import World, advance
 from notifykit.flow.audience import People, Tenants, Topics
@@ -20,7 +21,6 @@ from notifykit.model import Event
 from notifykit.model.tables import event
 from notifykit.resources.subscriber_fields import Row, view
 from notifykit.results import STATUSES, Problem
-from notifykit.signals import TriggerProcessed
 from notifykit.store.endings import drop_unlisted
 from notifykit.store.rows import insert_new, insert_rows
 from notifykit.store.statement import Statement, within

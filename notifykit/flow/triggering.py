@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from notifykit.errors import InputError, TriggerError
+from notifykit.events import BulkFinished
 from notifykit.flow import audience, wire
 from notifykit.flow.facts import DEVICES
 from notifykit.flow.feed import Feed, next_batch
@@ -21,7 +22,6 @@ from notifykit.flow.segment import Writer
 from notifykit.flow.wire import Asked
 from notifykit.model.values import Everyone
 from notifykit.results import BulkResult, Problem, TriggerResult
-from notifykit.signals import BulkFinished
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Notice, Workflow
 

@@ -1,4 +1,4 @@
-"""The tables as Core names them: what the statements of this room are built from."""
+"""The tables as Core names them: what statements are built from."""
 
 from __future__ import annotations
 

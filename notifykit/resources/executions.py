@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, bindparam, select
 
 from notifykit.ids import run_and_step, text_of
 from notifykit.model.codes import AttemptClass, RunStatus
+from notifykit.model.tables import delivery_attempt, event, run, subscriber
 from notifykit.model.trace import Line, lines
 from notifykit.model.values import Who
 from notifykit.resources import versions
 from notifykit.resources.messages import of_run, shortened
 from notifykit.resources.references import event_row, subscriber_key, subscriber_row
-from notifykit.resources.tables import delivery_attempt, event, run, subscriber
 from notifykit.results import Execution, ExecutionKind
 from notifykit.store.endings import shown
 from notifykit.store.statement import Statement

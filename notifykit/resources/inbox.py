@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from notifykit.errors import InputError, NotFoundError, nearest
 from notifykit.ids import number_of, text_of
+from notifykit.model.tables import content, event, message, run, subscriber, tenant
 from notifykit.model.values import M, Who
 from notifykit.resources import versions
 from notifykit.resources.marks import ARCHIVED, CHUNK, IN_APP, MARKS, MINE, READ, SCOPED, SCOPES, SEEN, mark
@@ -32,7 +33,6 @@ from notifykit.resources.references import (
     workflow_key,
     workflow_row,
 )
-from notifykit.resources.tables import content, event, message, run, subscriber, tenant
 from notifykit.results import InboxMessage, Page
 from notifykit.store.endings import shown
 from notifykit.store.statement import Statement, within

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Update, bindparam, func, literal_column, select, update
 
+from notifykit.events import MessageRead, MessageSeen
 from notifykit.model.codes import ChannelCode
+from notifykit.model.tables import message
 from notifykit.resources.messages import summaries
-from notifykit.resources.tables import message
-from notifykit.signals import MessageRead, MessageSeen
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 

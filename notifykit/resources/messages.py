@@ -11,9 +11,12 @@ from sqlalchemy import Table, and_, bindparam, literal_column, select, update
 
 from notifykit.clock import micros
 from notifykit.errors import InputError, NotFoundError
+from notifykit.events import MessageQueued, MessageSkipped
 from notifykit.ids import STEP_BITS, number_of, run_and_step, text_of
 from notifykit.model import Job
 from notifykit.model.codes import AttemptClass, Channel, ChannelCode, JobKind, MessageStatus
+from notifykit.model.tables import content, delivery_attempt, event, job, message, run, subscriber
+from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.trace import line
 from notifykit.model.values import Who
 from notifykit.resources import versions
@@ -30,10 +33,7 @@ from notifykit.resources.references import (
     workflow_key,
     workflow_row,
 )
-from notifykit.resources.tables import content, delivery_attempt, event, job, message, run, subscriber
-from notifykit.resources.tables import workflow as workflow_table
 from notifykit.results import Attempt, Message, MessageDetails, Page
-from notifykit.signals import MessageQueued, MessageSkipped
 from notifykit.store import traces
 from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
@@ -396,6 +396,6 @@ def _tell(unit: Unit, messages: Sequence[int]) -> None:
             unit.emit(MessageQueued(found[number]))
 
 
-def _witness(number: int, line: str) -> tuple[Statement, dict[str, Any]]:
+def _witness(number: int, text: str) -> tuple[Statement, dict[str, Any]]:
     """What finds that a run was told of, if it was."""
-    return TOLD, {"id": number, "pattern": f"%{line.translate(WILD)}%"}
+    return TOLD, {"id": number, "pattern": f"%{text.translate(WILD)}%"}

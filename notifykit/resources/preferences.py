@@ -11,11 +11,11 @@ from notifykit.errors import ConflictError, InputError, NotFoundError, nearest
 from notifykit.model import Preference
 from notifykit.model.codes import CHANNELS, Channel, ChannelCode
 from notifykit.model.preference import EVERYTHING, of_workflow
+from notifykit.model.tables import preference, subscriber
+from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
 from notifykit.resources import versions
 from notifykit.resources.references import channel_code, subscriber_key, workflow_key
-from notifykit.resources.tables import preference, subscriber
-from notifykit.resources.tables import workflow as workflow_table
 from notifykit.store.rows import upsert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
@@ -185,4 +185,4 @@ def _definition(unit: Unit, workflow: str | Workflow[Any, ...]) -> Workflow[Any,
     found = CURRENT.row(unit, environment=unit.environment, key=key)
     if found is None or not found[0]:
         raise NotFoundError(f"there is no workflow {key!r}.{nearest(key, unit.registry.registered)}")
-    return versions.by_id(unit, [found[0]])[found[0]].workflow
+    return versions.usable(versions.by_id(unit, [found[0]])[found[0]]).workflow

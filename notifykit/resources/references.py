@@ -13,8 +13,8 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import InputError, NotFoundError, nearest
 from notifykit.ids import is_generated, number_of
 from notifykit.model.codes import CHANNELS, ChannelCode
+from notifykit.model.tables import event, subscriber, tenant, workflow
 from notifykit.model.values import Who
-from notifykit.resources.tables import event, subscriber, tenant, workflow
 from notifykit.settings import KEY_LENGTH
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit

@@ -10,6 +10,8 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import NotFoundError
 from notifykit.ids import number_of, text_of
 from notifykit.model.codes import RunStatus
+from notifykit.model.tables import event, run, subscriber, workflow_version
+from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
 from notifykit.resources.pages import Listing
 from notifykit.resources.references import (
@@ -20,8 +22,6 @@ from notifykit.resources.references import (
     workflow_key,
     workflow_row,
 )
-from notifykit.resources.tables import event, run, subscriber, workflow_version
-from notifykit.resources.tables import workflow as workflow_table
 from notifykit.results import Page, Run
 from notifykit.store.endings import shown
 from notifykit.store.statement import Statement, within

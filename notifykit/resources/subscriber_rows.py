@@ -12,6 +12,7 @@ from sqlalchemy import Column, bindparam, delete, select, update
 
 from notifykit.model import Subscriber as SubscriberRow
 from notifykit.model import SubscriberChannel as ChannelRow
+from notifykit.model.tables import subscriber, subscriber_channel
 from notifykit.resources.subscriber_fields import (
     FIELDS,
     PLACES,
@@ -23,7 +24,6 @@ from notifykit.resources.subscriber_fields import (
     merge,
     token_hash,
 )
-from notifykit.resources.tables import subscriber, subscriber_channel
 from notifykit.results import SubscriberChannel
 from notifykit.store.rows import insert_new
 from notifykit.store.statement import Statement, within

@@ -10,13 +10,13 @@ from sqlalchemy import bindparam, delete, select
 
 from notifykit.errors import InputError, NotFoundError
 from notifykit.model.subscriber import UNLISTED
+from notifykit.model.tables import preference, subscriber, subscriber_channel, topic_member
 from notifykit.model.values import UNSET, Json, Unset
 from notifykit.resources.messages import tell_stopped
 from notifykit.resources.pages import Listing, pages
 from notifykit.resources.references import ABSENT, key_text, subscriber_row
 from notifykit.resources.subscriber_fields import GivenSubscriber, parse, parse_many
 from notifykit.resources.subscriber_rows import COLUMNS, State, channels_of, load_many, save_many, state_of
-from notifykit.resources.tables import preference, subscriber, subscriber_channel, topic_member
 from notifykit.results import BulkUpsert, Page, Problem, Subscriber
 from notifykit.store.endings import end_runs
 from notifykit.store.statement import Statement, within

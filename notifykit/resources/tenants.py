@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, select, update
 
 from notifykit.errors import NotFoundError
 from notifykit.model import Tenant as TenantRow
+from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.resources.references import key_text
 from notifykit.resources.subscriber_fields import checked_data, checked_text
-from notifykit.resources.tables import tenant
 from notifykit.store.rows import insert_new
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Namespace, query, verb

@@ -12,10 +12,10 @@ from notifykit.errors import ConflictError, NotFoundError
 from notifykit.model import Topic as TopicRow
 from notifykit.model import TopicMember
 from notifykit.model.subscriber import UNLISTED
+from notifykit.model.tables import subscriber, topic, topic_member
 from notifykit.model.values import Who
 from notifykit.resources.pages import Listing, pages
 from notifykit.resources.references import key_text, several, subscriber_key
-from notifykit.resources.tables import subscriber, topic, topic_member
 from notifykit.results import Page, TopicDetails
 from notifykit.store.rows import insert_new
 from notifykit.store.statement import Statement, within

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import bindparam, select, update
 
+from notifykit.errors import ConfigurationError
 from notifykit.model import Workflow as WorkflowRow
 from notifykit.model import WorkflowVersion
 from notifykit.model.tables import workflow, workflow_version
@@ -15,8 +16,8 @@ from notifykit.store.rows import insert_new
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.registry import StoredVersion
-from notifykit.workflow.stored import dump, load, payload_schema
+from notifykit.workflow.registry import Registry, StoredVersion
+from notifykit.workflow.stored import dump, load, outline, payload_schema
 
 FIND_WORKFLOWS = Statement(
     select(workflow.c.key, workflow.c.id, workflow.c.current_version).where(
@@ -62,6 +63,9 @@ def by_key(unit: Unit, keys: Iterable[str]) -> dict[str, StoredVersion]:
 
     Returns:
         A version for each key that is known.
+
+    Raises:
+        ConfigurationError: A newer version of the library stored one.
     """
     wanted = set(keys)
     registry = unit.registry
@@ -72,7 +76,7 @@ def by_key(unit: Unit, keys: Iterable[str]) -> dict[str, StoredVersion]:
     if foreign:
         rows = FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=foreign)
         versions = by_id(unit, [current for _, _, current in rows])
-        stored |= {key: versions[current] for key, _, current in rows}
+        stored |= {key: usable(versions[current]) for key, _, current in rows}
     return {key: stored[key] for key in wanted if key in stored}
 
 
@@ -89,20 +93,44 @@ def by_id(unit: Unit, ids: Collection[int]) -> dict[int, StoredVersion]:
         ids: Ids of `workflow_version` rows.
 
     Returns:
-        A version for each id.
+        A version for each id; one that a newer library stored is there, and says that it is `newer`.
     """
     known = {number: found for number in set(ids) if (found := _version(unit, number)) is not None}
     missing = set(ids) - known.keys()
     if missing:
         for number, workflow, digest, definition, key in LOAD_VERSIONS.rows(unit, ids=sorted(missing)):
-            code = unit.registry.registered.get(key)
-            same = code is not None and code.hash == digest
-            found = StoredVersion(
-                workflow, number, code if code and same else load(key, definition, unit.registry), digest
-            )
-            known[number] = found
-            _learn(unit, [found])
+            loaded, problem = _loaded(unit.registry, key, digest, definition)
+            known[number] = StoredVersion(workflow, number, loaded, digest, problem)
+            _learn(unit, [known[number]])
     return known
+
+
+def _loaded(registry: Registry, key: str, digest: str, definition: Any) -> tuple[Workflow[Any, ...], str]:
+    """A definition, and why this library cannot work on it."""
+    code = registry.registered.get(key)
+    if code is not None and code.hash == digest:
+        return code, ""
+    try:
+        return load(key, definition, registry), ""
+    except ConfigurationError as error:
+        return outline(key, definition), str(error)
+
+
+def usable(version: StoredVersion) -> StoredVersion:
+    """A version that this library can work on.
+
+    Raises:
+        ConfigurationError: A newer version of the library stored it.
+    """
+    if version.newer:
+        raise ConfigurationError(version.newer)
+    return version
+
+
+def newer(unit: Unit) -> list[int]:
+    """The ids of those versions, among all met so far, that only a newer library can work on."""
+    known = (unit.registry.versions, unit.versions)
+    return sorted({number for each in known for number, version in each.items() if version.newer})
 
 
 def keys_of(unit: Unit, workflows: Collection[int]) -> dict[int, str]:

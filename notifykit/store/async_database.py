@@ -104,7 +104,8 @@ class AsyncDatabase:
         """
         if not isinstance(engine, AsyncEngine):
             raise ConfigurationError(
-                f"bind= takes an AsyncEngine here, not {type(engine).__name__}: a sync Engine belongs to notifykit.Engine."
+                f"bind= takes an AsyncEngine here, not {type(engine).__name__}: "
+                "a sync Engine belongs to notifykit.Engine."
             )
         return cls(Database(engine.sync_engine, own=False, migrate=migrate), InGreenlet())
 

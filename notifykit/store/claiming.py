@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, or_, select, update
 from sqlmodel import col
 
 from notifykit.ids import run_and_step
-from notifykit.model import Job, Run
+from notifykit.model import Event, Job, Run
 from notifykit.model.codes import JobKind
 from notifykit.store.rows import table_of
 from notifykit.store.statement import Statement, within
@@ -66,12 +66,18 @@ class Postponed(NamedTuple):
 TABLE = table_of(Job)
 FREE_OR_LOST = or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now"))
 OF_EVENT = col(Job.run).in_(select(col(Run.id)).where(col(Run.event) == bindparam("event")))
+OF_A_VERSION = exists(
+    select(col(Run.id))
+    .join(Event, col(Event.id) == col(Run.event))
+    .where(col(Run.id) == col(Job.run), within(Event.version, "without"))
+)
+"""Only asked where there are versions that this process cannot work on: it reads two more rows a job."""
 ORDER = (col(Job.due_at), col(Job.id))
 JOB = ("due_at", "id", "kind", "run", "message", "step", "needs", "attempt", "rescues", "lease_until")
 
 
-def _due(columns: tuple[str, ...], *where: ColumnElement[bool]) -> tuple[Statement, Statement]:
-    """The query for all due work, and for that of one event."""
+def _due(columns: tuple[str, ...], *where: ColumnElement[bool]) -> tuple[Statement, ...]:
+    """The query for all due work, and for that of one event; the same twice more, without some versions."""
     query = (
         select(*(TABLE.c[name] for name in columns))
         .where(col(Job.due_at) <= bindparam("now"), within(col(Job.needs), "needs"), *where)
@@ -79,7 +85,12 @@ def _due(columns: tuple[str, ...], *where: ColumnElement[bool]) -> tuple[Stateme
         .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)
     )
-    return Statement(query), Statement(query.where(OF_EVENT))
+    return (*_but(query), *_but(query.where(OF_EVENT)))
+
+
+def _but(query: Select[Any]) -> tuple[Statement, Statement]:
+    """A query, and the same without some versions."""
+    return Statement(query), Statement(query.where(~OF_A_VERSION))
 
 
 CLAIMABLE = _due(JOB, FREE_OR_LOST, within(col(Job.kind), "kinds"))
@@ -107,10 +118,10 @@ POSTPONE = Statement(
     .where(*THIS)
     .values(due_at=bindparam("until"), owner="", attempt=bindparam("attempt"), rescues=0, lease_until=None)
 )
-NEXT_FREE = Statement(
+NEXT_FREE, NEXT_FREE_BUT = _but(
     select(col(Job.due_at)).where(col(Job.owner) == "", within(col(Job.needs), "needs")).order_by(*ORDER).limit(1)
 )
-NEXT_LOST = Statement(
+NEXT_LOST, NEXT_LOST_BUT = _but(
     select(col(Job.lease_until))
     .where(col(Job.due_at) <= bindparam("now"), col(Job.owner) != "", within(col(Job.needs), "needs"))
     .order_by(col(Job.lease_until))
@@ -128,26 +139,52 @@ def claim(
     lease_until: datetime,
     event: int | None = None,
 ) -> list[ClaimedJob]:
-    """Take due jobs that are free, or whose worker's lease has ended.
+    """Take due jobs that are free, or whose worker's lease has ended: `due_calls` and `take` at once."""
+    jobs = due_calls(unit, kinds=kinds, needs=needs, limit=limit, event=event)
+    take(unit, jobs, owner=owner, lease_until=lease_until)
+    return jobs
+
+
+def due_calls(
+    unit: Unit,
+    *,
+    kinds: tuple[JobKind, ...],
+    needs: Sequence[str],
+    limit: int,
+    event: int | None = None,
+    without: Sequence[int] = (),
+) -> list[ClaimedJob]:
+    """Due jobs that are free, or whose worker's lease has ended, locked until the unit ends.
 
     Args:
-        unit: The unit; the claim is nobody else's once it is committed.
+        unit: The unit in which they are taken.
         kinds: What this worker can do.
-        needs: The host functions that this process has, as `workflow/step`; work that needs none is always taken.
-        owner: This worker.
+        needs: The host functions that this process has, as `workflow/step`; work that needs none is always found.
         limit: How many at most.
-        lease_until: When another worker may take them over.
         event: Only the work of one event.
+        without: Versions whose work is left to other processes.
 
     Returns:
-        The jobs by due time; `attempt` counts this claim, `rescues` the workers that were lost on the way.
+        The jobs by due time as `take` leaves them: `attempt` counts this claim, `rescues` the workers that were lost
+        on the way.
     """
-    values = {"now": unit.now, "needs": ["", *needs], "kinds": [kind.value for kind in kinds], "limit": limit}
-    found = _of(CLAIMABLE, event).rows(unit, **values, **({} if event is None else {"event": event}))
-    jobs = [
+    kind = [kind.value for kind in kinds]
+    found = _found(CLAIMABLE, unit, event, without, needs=["", *needs], kinds=kind, limit=limit)
+    return [
         ClaimedJob(*each, attempt + 1, rescues + (lease is not None), lease)  # type: ignore[call-arg]
         for *each, attempt, rescues, lease in found
     ]
+
+
+def take(unit: Unit, jobs: Sequence[ClaimedJob], *, owner: str, lease_until: datetime) -> None:
+    """Claim jobs that this unit has locked; they are nobody else's once it is committed.
+
+    Args:
+        unit: The unit that read them with `due_calls`.
+        jobs: The jobs.
+        owner: This worker.
+        lease_until: When another worker may take them over.
+    """
     CLAIM.many(
         unit,
         [
@@ -162,11 +199,10 @@ def claim(
             for job in jobs
         ],
     )
-    return jobs
 
 
 def due_advances(
-    unit: Unit, *, needs: Sequence[str], limit: int, event: int | None = None
+    unit: Unit, *, needs: Sequence[str], limit: int, event: int | None = None, without: Sequence[int] = ()
 ) -> list[tuple[datetime, int, int, int]]:
     """Runs that are due to go on, locked until the unit ends: work inside the database needs no lease.
 
@@ -175,12 +211,12 @@ def due_advances(
         needs: The host functions that this process has.
         limit: How many at most.
         event: Only the work of one event.
+        without: Versions whose work is left to other processes.
 
     Returns:
         Due time, job, run and step of each, by due time.
     """
-    values = {"now": unit.now, "needs": ["", *needs], "limit": limit}
-    found = _of(ADVANCES, event).rows(unit, **values, **({} if event is None else {"event": event}))
+    found = _found(ADVANCES, unit, event, without, needs=["", *needs], limit=limit)
     return [(due_at, job, run, step) for due_at, job, run, step in found]
 
 
@@ -228,21 +264,29 @@ def postpone(unit: Unit, jobs: Sequence[tuple[datetime, int, str, int, datetime,
     return {job for _, job in held}
 
 
-def next_due(unit: Unit, needs: Sequence[str]) -> datetime | None:
+def next_due(unit: Unit, needs: Sequence[str], without: Sequence[int] = ()) -> datetime | None:
     """When there is something to do next: a free job falls due, or a lease ends.
 
     Args:
         unit: The unit.
         needs: The host functions that this process has.
+        without: Versions whose work is left to other processes.
     """
-    wanted = ["", *needs]
-    free = NEXT_FREE.row(unit, needs=wanted)
-    lost = NEXT_LOST.row(unit, needs=wanted, now=unit.now)
+    values: dict[str, Any] = {"needs": ["", *needs]} | ({"without": without} if without else {})
+    free = (NEXT_FREE_BUT if without else NEXT_FREE).row(unit, **values)
+    lost = (NEXT_LOST_BUT if without else NEXT_LOST).row(unit, now=unit.now, **values)
     return min((row[0] for row in (free, lost) if row), default=None)
 
 
-def _of(pair: tuple[Statement, Statement], event: int | None) -> Statement:
-    return pair[event is not None]
+def _found(
+    due: tuple[Statement, ...], unit: Unit, event: int | None, without: Sequence[int], **values: Any
+) -> list[tuple[Any, ...]]:
+    statement = due[(event is not None) * 2 + bool(without)]
+    if event is not None:
+        values["event"] = event
+    if without:
+        values["without"] = without
+    return statement.rows(unit, now=unit.now, **values)
 
 
 def _held(unit: Unit, claims: dict[tuple[datetime, int], tuple[str, int]]) -> list[tuple[datetime, int]]:

@@ -85,7 +85,8 @@ class Database:
         """
         if not isinstance(engine, Engine) or engine.dialect.is_async:
             raise ConfigurationError(
-                f"bind= takes a sync Engine here, not {type(engine).__name__}: an async one belongs to notifykit.AsyncEngine."
+                f"bind= takes a sync Engine here, not {type(engine).__name__}: "
+                "an async one belongs to notifykit.AsyncEngine."
             )
         return cls(engine, own=False, migrate=migrate)
 

@@ -7,13 +7,13 @@ from functools import cache
 
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
+from notifykit.events import RunFinished
 from notifykit.ids import at_step, text_of
 from notifykit.model import Job
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
 from notifykit.results import CancelReport
-from notifykit.signals import RunFinished
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit

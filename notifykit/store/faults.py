@@ -24,8 +24,8 @@ UNREACHED = (
     "URL. It said: {said}"
 )
 LOST = (
-    "{where} is out of reach: the connection was lost. If it broke during a commit, whether that commit was kept is unknown: "
-    "trigger again with the same transaction_id, which never stores an event twice."
+    "{where} is out of reach: the connection was lost. If it broke during a commit, whether that commit was kept is "
+    "unknown: trigger again with the same transaction_id, which never stores an event twice."
 )
 DENIED = "{where} refused the login: check user, password and rights in the URL. It said: {said}"
 ABSENT = "{where} does not exist: create the database first. It said: {said}"
@@ -44,7 +44,7 @@ SQLITE: dict[str, str] = {
     ),
     "SQLITE_FULL": FULL,
     "SQLITE_CANTOPEN": "{where} cannot be opened: check that its folder exists and that this process may write there.",
-    "SQLITE_IOERR": "{where} failed to be read or written: check the disk; WAL needs a local disk, not a network share.",
+    "SQLITE_IOERR": "{where} cannot be read or written: check the disk; WAL needs a local one, not a network share.",
     "SQLITE_PERM": READ_ONLY,
 }
 """By the start of `sqlite_errorname`."""

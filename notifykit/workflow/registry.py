@@ -11,12 +11,17 @@ from notifykit.workflow.steps import function_of
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One definition as the database holds it."""
+    """One definition as the database holds it.
+
+    Attributes:
+        newer: Why this library cannot work on it, where a newer one stored it: of its steps only the ids are known.
+    """
 
     workflow_id: int
     version_id: int
     workflow: Workflow[Any, ...]
     hash: str
+    newer: str = ""
 
 
 @dataclass

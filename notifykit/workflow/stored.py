@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from notifykit.errors import ConfigurationError
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 FUNCTION = "function"
 """The key under which a stored step refers to a function of the host."""
+
+
+OPTIONS = frozenset({"name", "group", "tags", "active", "critical", "preferences", "payload", "steps"})
+NEWER = "{!r} was stored by a newer notifykit; upgrade this process"
 
 
 class Missing:
@@ -40,6 +44,11 @@ class Missing:
     def __repr__(self) -> str:
         """The name of what is missing."""
         return f"Missing({self.name!r})"
+
+
+@dataclass(frozen=True)
+class Foreign(Step):
+    """Stands for a step of a definition that a newer notifykit stored: only its id is known here."""
 
 
 def dump(workflow: Workflow[Any, ...]) -> dict[str, Any]:
@@ -79,6 +88,8 @@ def load(key: str, definition: Mapping[str, Any], registry: Registry) -> Workflo
     """
     from notifykit.workflow.definition import Workflow
 
+    if unknown := definition.keys() - OPTIONS:
+        raise ConfigurationError(f"workflow {key!r}: {NEWER.format(min(unknown))}")
     code = registry.get(key)
     workflow: Workflow[Any, ...] = Workflow(
         key,
@@ -93,6 +104,19 @@ def load(key: str, definition: Mapping[str, Any], registry: Registry) -> Workflo
     if definition["payload"] is not None:
         workflow.shape = Outline(definition["payload"])
     return workflow
+
+
+def outline(key: str, definition: Mapping[str, Any]) -> Workflow[Any, ...]:
+    """What can be known of a definition that a newer notifykit stored: enough to show what became of its messages.
+
+    Args:
+        key: The workflow's key.
+        definition: What the newer one made.
+    """
+    from notifykit.workflow.definition import Workflow
+
+    steps = [Foreign(step["id"]) for step in definition["steps"]]
+    return Workflow(key, steps=steps, name=definition.get("name", ""), tags=definition.get("tags", ()))
 
 
 def _dump_step(workflow: str, step: Step) -> dict[str, Any]:
@@ -116,10 +140,7 @@ def _load_step(workflow: str, stored: Mapping[str, Any], code: Workflow[Any, ...
     made = KINDS.get(kind)
     unknown = options.keys() - {option.name for option in fields(made)} if made else {kind}
     if made is None or unknown:
-        raise ConfigurationError(
-            f"workflow {workflow!r}, step {stored.get('id')!r}: {min(unknown)!r} was stored by a newer notifykit; "
-            "upgrade this process"
-        )
+        raise ConfigurationError(f"workflow {workflow!r}, step {stored.get('id')!r}: {NEWER.format(min(unknown))}")
     twin = code.step(options["id"]) if code else None
     for option in ("when", "run"):
         if option in options and isinstance(options[option], Mapping):

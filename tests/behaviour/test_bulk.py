@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.model import Event, Message, Run, Subscriber
+from notifykit.model import Event, Message, Run, Subscriber, metadata
 from tests.behaviour.stories import CHANNELS, STORIES, asleep, bodies, everywhere, hello, idle, ordered
 from tests.harness.both import Both
 
@@ -244,9 +244,11 @@ def test_everyone_sees_those_who_came_before(notify: Both) -> None:
 
 
 def test_recipients_that_are_read_once_see_those_who_came_before(notify: Both) -> None:
-    known = sa.select(Subscriber.subscriber_id).where(Subscriber.subscriber_id != "cem")
+    subscriber: Any = metadata.tables["notifykit_subscriber"]
+    known: Any = sa.select(subscriber.c.subscriber_id).where(subscriber.c.subscriber_id != "cem")
+    everyone: Any = {nk.Everyone()}
     found = notify.trigger_bulk(
-        [hello().to(["ada", "cem"]), hello().to(iter([known])), hello().to({nk.Everyone()}), hello().to("bob")]
+        [hello().to(["ada", "cem"]), hello().to(iter([known])), hello().to(everyone), hello().to("bob")]
     )
     assert [result.recipients for result in found] == [2, 1, 2, 1]
 

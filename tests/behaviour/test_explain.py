@@ -108,7 +108,7 @@ def test_what_only_a_function_can_tell(notify: Both, house: Callable[..., Both])
     """A custom step runs outside; what reads its result, or asks a function that is not here, is not known."""
     if notify.url_is_private:
         pytest.skip("a private memory has one process only")
-    steps = [
+    steps: list[nk.Step] = [
         nk.InApp("bell", body="Hello", when=lambda context: True),
         nk.Custom("score", run=lambda context: {"points": 1}),
         nk.Email("mail", subject="s", body="{{ steps.score.points }}"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
+from notifykit.model import Content, Message
 from tests.behaviour.stories import STORIES, bodies, hello, mailed, ordered, people, shipped
 from tests.harness.both import Both
 
@@ -96,6 +97,19 @@ def test_text_that_is_the_same_for_all_is_told_for_each(notify: Both) -> None:
     notify.trigger(ordered(order=7), to=["ada", "bob"])
     assert (bodies(notify, "ada"), bodies(notify, "bob")) == (["7 by ups"], ["7 by ups"])
     assert {notify.messages.get(each.id).body for each in notify.messages.list()} == {"7 by ups"}
+
+
+def test_text_of_a_fan_out_that_is_the_same_for_all_is_kept_once(notify: Both) -> None:
+    """Whoever has a payload of their own has a text of their own; a template that names the subscriber has many."""
+    notify.topics.add("team", ["ada", "bob"])
+    own = nk.Recipient("cem", payload={"order": 8})
+    notify.trigger(ordered(order=7), to=[own, nk.Topic("team")])
+    assert [bodies(notify, who) for who in ("ada", "bob", "cem")] == [["7 by ups"], ["7 by ups"], ["8 by ups"]]
+    assert (notify.count(Content), notify.count(Message, Message.body.is_not(None))) == (1, 1)
+    assert {notify.messages.get(each.id).body for each in notify.messages.list()} == {"7 by ups", "8 by ups"}
+    notify.trigger("greeting", to=nk.Topic("team"))
+    assert bodies(notify, "bob")[0] == "Dear Bob"
+    assert (notify.count(Content), notify.count(Message, Message.body.is_not(None))) == (1, 3)
 
 
 def test_observers_hear_after_the_commit(notify: Both) -> None:

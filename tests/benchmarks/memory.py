@@ -85,7 +85,10 @@ def measure(name: str, path: Path, size: int) -> dict[str, Any]:
 
 def main(name: str, path: Path, size: int) -> None:
     """Measure one piece of work, or make what it needs; prints JSON."""
-    print(json.dumps(fill(path, size) if name == "fill" else measure(name, path, size)))
+    if name == "fill":
+        fill(path, size)
+    else:
+        print(json.dumps(measure(name, path, size)))
 
 
 def in_children(name: str, people: int, size: int) -> dict[str, Any]:

@@ -12,18 +12,9 @@ from typing import Any
 import pytest
 
 from notifykit.errors import ConfigurationError
+from notifykit.events import EVENTS, BulkFinished, HookFailed, MessageSent, MessageSkipped, WorkScheduled
 from notifykit.results import EmailMessage, Message, Receipt
-from notifykit.signals import (
-    EVENTS,
-    AsyncOn,
-    BulkFinished,
-    HookFailed,
-    MessageSent,
-    MessageSkipped,
-    On,
-    Signals,
-    WorkScheduled,
-)
+from notifykit.signals import AsyncOn, On, Signals
 from notifykit.workflow.definition import Workflow
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -105,7 +105,7 @@ class Both:
         self._runner = asyncio.Runner() if door == "async" else None
         kind = nk.AsyncEngine if door == "async" else nk.Engine
         self.engine: Any = kind(url, clock=self.clock, **options)
-        self._face = Awaited(self.engine, self._runner) if self._runner else self.engine
+        self._face: Any = Awaited(self.engine, self._runner) if self._runner else self.engine
         if hooks:
             self.outside.serve(self.engine, awaited=door == "async")
 
@@ -126,7 +126,7 @@ class Both:
     def travel(self, **span: float) -> nk.DrainReport:
         """Move the clock, stopping to work at every due moment on the way, as the kit of `notifykit.testing` does."""
         target = self.clock.now() + timedelta(**span)
-        report = self._face.drain()
+        report: nk.DrainReport = self._face.drain()
         while report.next_due is not None and report.next_due <= target:
             self.clock.move(seconds=max(0.0, (report.next_due - self.clock.now()).total_seconds()))
             report = self._face.drain()
@@ -140,9 +140,10 @@ class Both:
             with database.transaction(write=False) as connection:
                 return question(connection)
 
-        async def ask() -> Any:
+        async def ask() -> T:
             async with database.transaction(write=False) as transaction:
-                return await transaction.call(question)
+                answer: T = await transaction.call(question)
+                return answer
 
         return self._runner.run(ask())
 

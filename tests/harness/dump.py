@@ -119,7 +119,7 @@ class Names:
 
 
 def _shown(table: str, row: dict[str, Any], names: Names, start: datetime) -> dict[str, Any]:
-    shown = {}
+    shown: dict[str, Any] = {}
     for column, value in row.items():
         if column in {"id", "environment"}:
             kind = "message" if table == "job" else table

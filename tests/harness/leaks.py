@@ -94,7 +94,7 @@ def rows_watched() -> Iterator[None]:
             left.extend(filter(None, [_left_in(database)]))
         close(database)
 
-    Database.close = looked_at  # type: ignore[method-assign]
+    Database.close = looked_at  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

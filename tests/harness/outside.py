@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Any
 
-import notifykit as nk
-
 CHANNELS: tuple[Any, ...] = ("email", "sms", "push", "chat")
 
 
@@ -20,8 +18,8 @@ class Outside:
     """
 
     def __init__(self) -> None:
-        self.sent: list[nk.OutgoingMessage] = []
-        self.calls: list[tuple[str, nk.OutgoingMessage]] = []
+        self.sent: list[Any] = []
+        self.calls: list[tuple[str, Any]] = []
         self.failures: dict[str, deque[BaseException]] = defaultdict(deque)
 
     def fail(self, channel: str, *errors: BaseException) -> None:
@@ -33,7 +31,7 @@ class Outside:
         for channel in channels:
             engine.deliver(channel)(self._awaited(channel) if awaited else self._hook(channel))
 
-    def to(self, subscriber_id: str) -> list[nk.OutgoingMessage]:
+    def to(self, subscriber_id: str) -> list[Any]:
         """What one subscriber was sent."""
         return [message for message in self.sent if message.subscriber_id == subscriber_id]
 

@@ -7,13 +7,13 @@ import pytest
 
 from notifykit import errors
 from notifykit.clock import from_micros, micros
+from notifykit.events import MessageQueued
 from notifykit.ids import number_of, text_of
 from notifykit.model import Job
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
 from notifykit.model.trace import Line, line
 from notifykit.resources.executions import merged
 from notifykit.resources.messages import shortened
-from notifykit.signals import MessageQueued
 from notifykit.store.rows import insert_rows
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import Push

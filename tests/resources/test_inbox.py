@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from notifykit import errors
+from notifykit.events import MessageRead, MessageSeen
 from notifykit.model.codes import MessageStatus
-from notifykit.signals import MessageRead, MessageSeen
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import InApp
 from tests.resources.conftest import House, news
