@@ -60,19 +60,14 @@ def demo(
 
 
 def _history(repository: Path | None, limit: int, console: Console) -> History:
-    """The history asked for; if none was asked for, the one at hand if it has somebody to tell, else the sample."""
+    """The history asked for; if none was asked for, the one at hand, else the sample."""
     if repository is not None:
         return _read(repository, limit)
     try:
-        here = _read(Path.cwd(), limit)
+        return _read(Path.cwd(), limit)
     except git.NoRepositoryError as error:
         console.print(Text(f"{error} The sample history in the package is told instead."))
         return History.sample()
-    if here.people:
-        return here
-    here.close()
-    console.print("The repository you stand in has no commit yet. The sample history in the package is told instead.")
-    return History.sample()
 
 
 def _read(repository: Path, limit: int) -> History:

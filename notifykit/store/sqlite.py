@@ -71,7 +71,7 @@ class SqliteDialect(Dialect):
         self._writer: Engine | None = None
 
     def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
-        """Run SQL, on an engine of our own that nobody observes without a result object: for one trigger that is a third.
+        """Run SQL; on an engine of our own that nobody observes without a result object: a third of a trigger.
 
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
