@@ -31,6 +31,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def pause(seconds: float) -> None:
+    """Let this thread sleep: between two tries, never for what a test would want to travel over."""
+    time.sleep(seconds)
+
+
 def micros(moment: datetime) -> int:
     """Whole microseconds since 1970-01-01T00:00Z."""
     return (moment - EPOCH) // MICROSECOND

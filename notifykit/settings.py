@@ -20,6 +20,10 @@ STEPS_LIMIT = 64
 BUSY_TIMEOUT = timedelta(seconds=30)
 """How long SQLite waits for another process's write."""
 
+RETRIES = 3
+RETRY_PAUSE = timedelta(milliseconds=50)
+"""How often, and after how long, a unit is done again that a database gave up for another transaction's sake."""
+
 CLAIM = 50
 """Jobs with a call outside that one claim takes: all of them must fit in one lease."""
 LEASE = timedelta(seconds=60)

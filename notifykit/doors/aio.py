@@ -49,6 +49,7 @@ from notifykit.results import (
     TriggerResult,
 )
 from notifykit.signals import AsyncHook, AsyncOn
+from notifykit.store.unit import Repeatable
 from notifykit.workflow.definition import Notice, Trigger, Workflow
 
 
@@ -820,7 +821,7 @@ class AsyncDoor:
             NotFoundError: There is no such run, workflow or subscriber.
         """
         return await self._standing.at(session).run(
-            lambda unit: cancelling.cancel(unit, run, workflow, subscriber), write=True
+            Repeatable(lambda unit: cancelling.cancel(unit, run, workflow, subscriber)), write=True
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from notifykit.clock import Clock, SystemClock
 from notifykit.delivery.sending import make_awaited
 from notifykit.doors import host as hosts
+from notifykit.doors.again import Tries
 from notifykit.doors.draining import Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
 from notifykit.doors.standing import ENDED, STANDS_INSIDE, Steps, dropping_events, refuse_both, scope
-from notifykit.errors import NotifyKitError, UnitError
+from notifykit.errors import NotifyKitError, StorageError, UnitError
 from notifykit.flow.feed import Feed
 from notifykit.model.values import R
 from notifykit.providers import Integration
@@ -27,7 +28,7 @@ from notifykit.signals import Signals
 from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.unit import Namespace, Unit
+from notifykit.store.unit import Namespace, Repeatable, Unit
 from notifykit.workflow.registry import Registry
 
 AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
@@ -57,7 +58,7 @@ class AsyncNamespace(Generic[N]):
         method = inspect.unwrap(verb)
         core: Any = self._core
         return await self._standing.run(
-            lambda unit: method(core.joined(unit), *args, **kwargs),
+            Repeatable(lambda unit: method(core.joined(unit), *args, **kwargs), (args, kwargs)),
             write=verb.write,  # type: ignore[attr-defined]  # left there by `verb` and `query`
         )
 
@@ -154,6 +155,26 @@ class AsyncOwnStanding(AsyncStanding):
         async with self.opened(write=write) as (unit, transaction):
             yield _runs_in(unit, transaction)
 
+    async def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
+        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
+        once = super().run
+        return await self._again(work, lambda: once(work, write=write))
+
+    async def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for work that goes chunk by chunk."""
+        once = super().exhaust
+        work = Repeatable(lambda unit: verb(unit, *args, **kwargs), (args, kwargs))
+        return await self._again(work, lambda: once(verb, *args, **kwargs))
+
+    async def _again(self, work: object, once: Callable[[], Awaitable[T]]) -> T:
+        tries = Tries(self.runtime.owner, work)
+        while True:
+            try:
+                return await once()
+            except StorageError as error:
+                seconds = tries.pause(error)
+            await asyncio.sleep(seconds)
+
     def scoped(self, tenant: str | None) -> AsyncOwnStanding:
         """The same in one tenant's scope."""
         return AsyncOwnStanding(self.runtime, scope(self.tenant, tenant))
@@ -180,7 +201,7 @@ class AsyncOwnStanding(AsyncStanding):
             while True:
                 try:
                     if isinstance(step, Work):
-                        answer: Any = await self.run(step.call, write=True)
+                        answer: Any = await self.run(Repeatable(step.call), write=True)
                     else:
                         answer = step.outcomes
                         for call in step.calls:

@@ -22,6 +22,7 @@ from notifykit.resources.tenants import Tenants
 from notifykit.resources.topics import Topics
 from notifykit.resources.workflows import Workflows
 from notifykit.results import BulkResult, CancelReport, Plan, TriggerResult
+from notifykit.store.unit import Repeatable
 from notifykit.workflow.definition import Notice, Trigger, Workflow
 
 
@@ -251,5 +252,5 @@ class Door:
             NotFoundError: There is no such run, workflow or subscriber.
         """
         return self._standing.at(session).run(
-            lambda unit: cancelling.cancel(unit, run, workflow, subscriber), write=True
+            Repeatable(lambda unit: cancelling.cancel(unit, run, workflow, subscriber)), write=True
         )

@@ -111,6 +111,7 @@ class _Drain:
             rest, resumed = None, self.tally.resumed
             while rest is None and resumed == self.tally.resumed and not self._is_spent():
                 batch, rest = yield Work(self._claim)
+                self._count(batch)
                 if batch.calls:
                     yield from self._send(batch)
             if self._is_spent():
@@ -122,12 +123,15 @@ class _Drain:
         batch = claim(
             unit, self.senders, owner=self.runtime.owner, limit=self.limit, event=self.event, deadline=self.deadline
         )
-        self.tally += batch.tally
-        self.waiting += batch.waiting
         # What waits for a provider is due again in a minute; a drain that takes longer must end all the same.
         stalled = len(batch.put_off & self.put_off) == batch.claimed
-        self.put_off |= batch.put_off
         return batch, self._rest(unit) if stalled else None
+
+    def _count(self, batch: Batch) -> None:
+        """Keep what a claim came to: once it is committed, for a unit may be done again."""
+        self.tally += batch.tally
+        self.waiting += batch.waiting
+        self.put_off |= batch.put_off
 
     def _send(self, batch: Batch) -> Generator[Work[Any] | Send, Any, None]:
         send, started = Send([call for _, call in batch.calls]), monotonic()
@@ -139,7 +143,7 @@ class _Drain:
             yield Work(partial(self._record, batch, send.outcomes))
             raise
         self._adapt(monotonic() - started)
-        yield Work(partial(self._record, batch, outcomes))
+        self.tally += yield Work(partial(self._record, batch, outcomes))
 
     def _adapt(self, seconds: float) -> None:
         """Claim more at once of what is quick, less of what is slow: a crash leaves the whole batch uncertain."""
@@ -148,13 +152,13 @@ class _Drain:
         elif seconds > SLOW:
             self.limit = max(self.limit // 2, 1)
 
-    def _record(self, batch: Batch, outcomes: Sequence[Outcome], unit: Unit) -> None:
+    def _record(self, batch: Batch, outcomes: Sequence[Outcome], unit: Unit) -> Tally:
         entries = [
             Entry(task, ruling, outcome, call.sender.name)
             for (task, call), outcome in zip(batch.calls, outcomes, strict=False)
             if (ruling := after_call(task, outcome, unit.now)) is not None
         ]
-        self.tally += record(unit, self.runtime.owner, entries)
+        return record(unit, self.runtime.owner, entries)
 
     def _rest(self, unit: Unit) -> Rest:
         return Rest(waiting_for(unit, self.senders, self.event), _next_due(unit))

@@ -13,14 +13,15 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
-from notifykit.clock import Clock, SystemClock
+from notifykit.clock import Clock, SystemClock, pause
 from notifykit.delivery.sending import make
 from notifykit.doors import host as hosts
+from notifykit.doors.again import Tries
 from notifykit.doors.draining import Send, Work
 from notifykit.doors.effects import attach, ended, follow, forget_undone
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
-from notifykit.errors import ConfigurationError, InputError, NotifyKitError, UnitError
+from notifykit.errors import ConfigurationError, InputError, NotifyKitError, StorageError, UnitError
 from notifykit.flow.feed import Feed
 from notifykit.model.values import R
 from notifykit.providers import Integration
@@ -28,7 +29,7 @@ from notifykit.signals import Signals
 from notifykit.store.database import Database
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.unit import Effects, Unit
+from notifykit.store.unit import Effects, Repeatable, Unit
 from notifykit.workflow.registry import Registry
 
 P = ParamSpec("P")
@@ -70,7 +71,7 @@ class Standing:
 
     def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work that goes chunk by chunk, in one unit."""
-        return self.run(lambda unit: _exhausted(verb(unit, *args, **kwargs)), write=True)
+        return self.run(Repeatable(lambda unit: _exhausted(verb(unit, *args, **kwargs)), (args, kwargs)), write=True)
 
     def pour(self, verb: Callable[..., Steps[T]], source: Iterable[Any], **options: Any) -> T:
         """Do a piece of work on the items of a source, chunk by chunk.
@@ -121,9 +122,15 @@ class OwnStanding(Standing):
         follow(self.runtime, unit.effects)
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
-        """Do a piece of work in a transaction of its own."""
-        with self.opened(write=write) as unit:
-            return work(unit)
+        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
+        tries = Tries(self.runtime.owner, work)
+        while True:
+            try:
+                with self.opened(write=write) as unit:
+                    return work(unit)
+            except StorageError as error:
+                seconds = tries.pause(error)
+            pause(seconds)
 
     def scoped(self, tenant: str | None) -> OwnStanding:
         """The same in one tenant's scope."""
@@ -151,7 +158,7 @@ class OwnStanding(Standing):
             while True:
                 try:
                     if isinstance(step, Work):
-                        answer: Any = self.run(step.call, write=True)
+                        answer: Any = self.run(Repeatable(step.call), write=True)
                     else:
                         answer = step.outcomes
                         for call in step.calls:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -102,6 +102,23 @@ class Unit:
             self.effects.due = due_at
 
 
+@dataclass(frozen=True, slots=True)
+class Repeatable(Generic[T]):
+    """A piece of work that may be done again, in a new unit, where the database gave the first one up.
+
+    Attributes:
+        work: Changes nothing but its unit.
+        given: What the caller handed in for it: not done again where that could be read only once.
+    """
+
+    work: Callable[[Unit], T]
+    given: object = ()
+
+    def __call__(self, unit: Unit) -> T:
+        """Do it."""
+        return self.work(unit)
+
+
 class Standing(Protocol):
     """Where a door stands: it opens a unit for a piece of work, or joins the one it is in."""
 
@@ -149,7 +166,8 @@ def _in_unit(method: F, *, write: bool) -> F:
             return method(self, *args, **kwargs)
         if self._standing is None:
             raise UnitError("this namespace stands nowhere")
-        return self._standing.run(lambda unit: method(self.joined(unit), *args, **kwargs), write=write)
+        work = Repeatable(lambda unit: method(self.joined(unit), *args, **kwargs), (args, kwargs))
+        return self._standing.run(work, write=write)
 
     call.write = write  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
