@@ -36,6 +36,8 @@ TWINS = {
 }
 """Names that have a twin elsewhere, in the same module unless `MOVED` says otherwise."""
 MOVED = {
+    "AsyncBind": "notifykit.doors.awaited_host",
+    "AsyncHost": "notifykit.doors.awaited_host",
     "AsyncMany": "notifykit.doors.awaiting",
     "AsyncOwnStanding": "notifykit.doors.awaiting",
     "AsyncStanding": "notifykit.doors.awaiting",

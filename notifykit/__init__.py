@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from notifykit.clock import Clock
-from notifykit.doors.aio import AsyncDoor, AsyncEngine
 from notifykit.doors.door import Door
 from notifykit.engine import Engine
 from notifykit.errors import (
@@ -84,6 +85,9 @@ from notifykit.signals import AsyncOn, AsyncSignal, On, Signal
 from notifykit.workflow.context import Context
 from notifykit.workflow.definition import Notice, Trigger, Workflow, WorkflowOptions
 from notifykit.workflow.steps import Chat, Condition, Custom, Delay, Email, InApp, Push, Sms, Step
+
+if TYPE_CHECKING:
+    from notifykit.doors.aio import AsyncDoor, AsyncEngine
 
 __all__ = [
     "UNSET",
@@ -176,3 +180,18 @@ __all__ = [
     "Workflow",
     "WorkflowOptions",
 ]
+
+
+if not TYPE_CHECKING:  # checkers would let every name pass
+
+    def __getattr__(name):
+        """Import the awaited doors when they are first asked for: who never awaits does without them."""
+        if name not in {"AsyncDoor", "AsyncEngine"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from notifykit.doors import aio
+
+        return getattr(aio, name)
+
+    def __dir__():
+        """The public names."""
+        return __all__

@@ -1,4 +1,7 @@
-"""The engine: the front door, with hooks and work beside the verbs. The awaited twin is generated from this text."""
+"""The engine: the front door, with hooks and work beside the verbs. The awaited twin is generated from this text.
+
+What only `drain` needs is imported at its first use, as is what only one verb of a door needs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from blinker import Namespace
 
 from notifykit.clock import Clock
 from notifykit.doors.door import Door
-from notifykit.doors.draining import drain
 from notifykit.doors.host import Bind
 from notifykit.doors.standing import OwnStanding, started
 from notifykit.providers import Integration
@@ -119,6 +121,8 @@ class Engine(Door):
             report = notify.drain(seconds=0.02)
             ```
         """
+        from notifykit.doors.draining import drain
+
         return self._own.drive(drain(self._runtime, only, seconds))
 
     def migrate(self) -> None:

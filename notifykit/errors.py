@@ -21,7 +21,6 @@ NotifyKitError
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class NotifyKitError(Exception):
@@ -114,6 +113,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     Returns:
         A text that starts with a blank and ends a sentence, or `''` where nothing is valid.
     """
+    from difflib import get_close_matches  # needed by mistakes only
+
     names = sorted(valid)
     if close := get_close_matches(name, names, n=1):
         return f" Did you mean {close[0]!r}?"

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from notifykit.model.codes import Channel
+from notifykit.model.values import Value
 from notifykit.results import Message, Receipt, Status
 
 
-@dataclass(frozen=True)
-class TriggerProcessed:
+@dataclass(frozen=True, eq=False, repr=False)
+class TriggerProcessed(Value):
     """A trigger was stored."""
 
     transaction_id: str
@@ -20,45 +21,44 @@ class TriggerProcessed:
     recipients: int
 
 
-@dataclass(frozen=True)
-class BulkFinished:
+@dataclass(frozen=True, eq=False, repr=False)
+class BulkFinished(Value):
     """A bulk trigger has ended; how many of its triggers ended with which status."""
 
     counts: dict[Status, int]
 
 
-@dataclass(frozen=True)
-class MessageCreated:
+@dataclass(frozen=True, eq=False, repr=False)
+class MessageEvent(Value):
+    """Something happened to a message."""
+
+    message: Message
+
+
+class MessageCreated(MessageEvent):
     """A channel step made a message."""
 
-    message: Message
 
-
-@dataclass(frozen=True)
-class MessageQueued:
+class MessageQueued(MessageEvent):
     """A message waits for its channel."""
 
-    message: Message
 
-
-@dataclass(frozen=True)
-class MessageSent:
+@dataclass(frozen=True, eq=False, repr=False)
+class MessageSent(MessageEvent):
     """A message went out, or is in the inbox."""
 
-    message: Message
     receipt: Receipt
 
 
-@dataclass(frozen=True)
-class MessageFailed:
+@dataclass(frozen=True, eq=False, repr=False)
+class MessageFailed(MessageEvent):
     """A message was given up."""
 
-    message: Message
     error: str
 
 
-@dataclass(frozen=True)
-class MessageSkipped:
+@dataclass(frozen=True, eq=False, repr=False)
+class MessageSkipped(Value):
     """A channel step sends nothing; `message` is None where the step never made one."""
 
     transaction_id: str
@@ -70,22 +70,16 @@ class MessageSkipped:
     message: Message | None
 
 
-@dataclass(frozen=True)
-class MessageRead:
+class MessageRead(MessageEvent):
     """A message was marked as read."""
 
-    message: Message
 
-
-@dataclass(frozen=True)
-class MessageSeen:
+class MessageSeen(MessageEvent):
     """A message was marked as seen."""
 
-    message: Message
 
-
-@dataclass(frozen=True)
-class RunFinished:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunFinished(Value):
     """A run came to its end."""
 
     transaction_id: str
@@ -95,15 +89,15 @@ class RunFinished:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class WorkScheduled:
+@dataclass(frozen=True, eq=False, repr=False)
+class WorkScheduled(Value):
     """Work was put off; the earliest of it is due then."""
 
     due_at: datetime
 
 
-@dataclass(frozen=True)
-class HookFailed:
+@dataclass(frozen=True, eq=False, repr=False)
+class HookFailed(Value):
     """A hook of the host's raised; `hook` names the function."""
 
     hook: str

@@ -11,7 +11,7 @@ from typing import Generic, Literal, get_args, overload
 from notifykit.errors import TriggerError
 from notifykit.ids import text_of
 from notifykit.model.codes import Channel, MessageState, Outcome, RunState
-from notifykit.model.values import HasSubscriberId, Json, M, R, subscriber_id_of
+from notifykit.model.values import HasSubscriberId, Json, M, R, Value, subscriber_id_of
 
 Status = Literal[
     "processed",
@@ -41,8 +41,8 @@ SkipReason = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(Value):
     """One refused value: which field, what is wrong with it, whose it is."""
 
     field: str
@@ -55,8 +55,8 @@ class Problem:
         return f"{self.field}: {self.message}{whose}" if self.field else f"{self.message}{whose}"
 
 
-@dataclass(frozen=True)
-class TriggerResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class TriggerResult(Value):
     """What became of one trigger.
 
     Attributes:
@@ -192,8 +192,8 @@ class BulkResult(Sequence[TriggerResult]):
         return f"BulkResult({dict(self.counts)})"
 
 
-@dataclass(frozen=True)
-class Page(Generic[R]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Page(Value, Generic[R]):
     """One page of a list; iterating and `len` speak of its items.
 
     Attributes:
@@ -219,8 +219,8 @@ class Page(Generic[R]):
         return len(self.items)
 
 
-@dataclass(frozen=True)
-class SubscriberChannel:
+@dataclass(frozen=True, eq=False, repr=False)
+class SubscriberChannel(Value):
     """Where push or chat reaches a subscriber; credentials are readable but hidden in repr."""
 
     provider: str
@@ -228,8 +228,8 @@ class SubscriberChannel:
     credentials: Json = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Subscriber:
+@dataclass(frozen=True, eq=False, repr=False)
+class Subscriber(Value):
     """One subscriber."""
 
     subscriber_id: str
@@ -246,8 +246,8 @@ class Subscriber:
     updated_at: datetime
 
 
-@dataclass(frozen=True)
-class BulkUpsert:
+@dataclass(frozen=True, eq=False, repr=False)
+class BulkUpsert(Value):
     """What `subscribers.bulk_upsert` did; `failed` by position in the input."""
 
     created: int
@@ -255,8 +255,8 @@ class BulkUpsert:
     failed: Mapping[int, Problem]
 
 
-@dataclass(frozen=True)
-class TopicDetails:
+@dataclass(frozen=True, eq=False, repr=False)
+class TopicDetails(Value):
     """One topic; `members` is how many it has."""
 
     key: str
@@ -265,8 +265,8 @@ class TopicDetails:
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Value):
     """One event for one subscriber; Novu calls it a notification. `version` is the content hash it is pinned to."""
 
     id: str
@@ -280,8 +280,8 @@ class Run:
     finished_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Message:
+@dataclass(frozen=True, eq=False, repr=False)
+class Message(Value):
     """What one channel step produced; `provider` is who sent it: an integration's name, or `hook`."""
 
     id: str
@@ -296,8 +296,8 @@ class Message:
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class Attempt:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attempt(Value):
     """One call to the outside; numbers count from 1, `target` is a device token or address, shortened."""
 
     number: int
@@ -311,7 +311,7 @@ class Attempt:
     finished_at: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MessageDetails(Message):
     """One message with what it said and every attempt to send it."""
 
@@ -322,8 +322,8 @@ class MessageDetails(Message):
     attempts: tuple[Attempt, ...]
 
 
-@dataclass(frozen=True)
-class InboxMessage(Generic[M]):
+@dataclass(frozen=True, eq=False, repr=False)
+class InboxMessage(Value, Generic[M]):
     """One message of an inbox.
 
     Attributes:
@@ -384,8 +384,8 @@ ExecutionKind = Literal[
 """
 
 
-@dataclass(frozen=True)
-class Execution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Execution(Value):
     """One line of a trace; lines of the event itself have step None and subscriber id `''`."""
 
     transaction_id: str
@@ -397,8 +397,8 @@ class Execution:
     data: Json
 
 
-@dataclass(frozen=True)
-class OutgoingMessage:
+@dataclass(frozen=True, eq=False, repr=False)
+class OutgoingMessage(Value):
     """What every delivery hook gets; `attempt` counts from 1, the key is the same for every attempt."""
 
     id: str
@@ -410,7 +410,7 @@ class OutgoingMessage:
     data: Json
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EmailMessage(OutgoingMessage):
     """An e-mail to send."""
 
@@ -425,7 +425,7 @@ class EmailMessage(OutgoingMessage):
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SmsMessage(OutgoingMessage):
     """A text message to send."""
 
@@ -433,7 +433,7 @@ class SmsMessage(OutgoingMessage):
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PushMessage(OutgoingMessage):
     """A push notification to send."""
 
@@ -442,7 +442,7 @@ class PushMessage(OutgoingMessage):
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ChatMessage(OutgoingMessage):
     """A chat message to send."""
 
@@ -450,15 +450,15 @@ class ChatMessage(OutgoingMessage):
     body: str
 
 
-@dataclass(frozen=True)
-class Receipt:
+@dataclass(frozen=True, eq=False, repr=False)
+class Receipt(Value):
     """What the outside answered; `provider_id` is its own id of the message."""
 
     provider_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Planned:
+@dataclass(frozen=True, eq=False, repr=False)
+class Planned(Value):
     """One recipient at one step, in the order of time.
 
     Attributes:
@@ -475,8 +475,8 @@ class Planned:
     rule: str
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Value):
     """What a trigger would do; it assumes that nothing changes meanwhile."""
 
     recipients: int
@@ -508,8 +508,8 @@ def _why(row: Planned) -> str:
     return f"{what} {verb}: {row.reason or 'error'} ({row.rule})." if row.rule else f"{what} {verb}: {row.reason}."
 
 
-@dataclass(frozen=True)
-class DrainReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class DrainReport(Value):
     """What one drain did.
 
     Attributes:
@@ -527,8 +527,8 @@ class DrainReport:
     next_due: datetime | None = None
 
 
-@dataclass(frozen=True)
-class CancelReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class CancelReport(Value):
     """What `cancel` stopped (runs that waited and messages not yet claimed), and what it could not.
 
     True where anything was stopped.

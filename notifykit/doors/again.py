@@ -52,7 +52,7 @@ class Tries:
 
 
 def is_repeatable(given: object) -> bool:
-    """Whether reading what a caller handed in once more gives the same: not where an iterator or a function is in it."""
+    """Whether what a caller handed in reads the same once more: not where an iterator or a function is in it."""
     if isinstance(given, Iterator) or (callable(given) and not isinstance(given, Workflow)):
         return False
     return all(map(is_repeatable, _parts(given)))

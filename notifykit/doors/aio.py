@@ -11,10 +11,8 @@ from blinker import Namespace
 from typing_extensions import Unpack
 
 from notifykit.clock import Clock
+from notifykit.doors.awaited_host import AsyncBind, AsyncHost
 from notifykit.doors.awaiting import AsyncMany, AsyncNamespace, AsyncOwnStanding, AsyncStanding, started
-from notifykit.doors.draining import drain
-from notifykit.doors.host import AsyncBind, AsyncHost
-from notifykit.flow import cancelling, explaining, triggering
 from notifykit.model.codes import Channel
 from notifykit.model.values import UNSET, Json, M, Recipients, TriggerOptions, Unset, Who
 from notifykit.providers import Integration
@@ -703,6 +701,8 @@ class AsyncDoor:
             result = notify.trigger(shipped(order=7, carrier="ups"), to="ada").raise_for_status()
             ```
         """
+        from notifykit.flow import triggering
+
         return await self._standing.at(session).exhaust(triggering.trigger, workflow, to, payload, options)
 
     async def trigger_bulk(
@@ -735,6 +735,8 @@ class AsyncDoor:
             notify.trigger_bulk(shipped(order=n, carrier="ups").to(f"user-{n}") for n in range(10_000))
             ```
         """
+        from notifykit.flow import triggering
+
         return await self._standing.at(session).pour(
             triggering.trigger_bulk, triggers, atomic=atomic, progress=progress
         )
@@ -763,6 +765,8 @@ class AsyncDoor:
             InputError: The payload or an option is refused; every bad field is named.
             UnitError: The session cannot be used, or a unit of this engine is open here.
         """
+        from notifykit.flow import triggering
+
         return await self._standing.at(session).exhaust(triggering.broadcast, workflow, payload, options)
 
     async def explain(
@@ -793,6 +797,8 @@ class AsyncDoor:
             print(notify.explain(shipped(order=7, carrier="ups"), to="ada").why_not("ada"))
             ```
         """
+        from notifykit.flow import explaining
+
         return await self._standing.run(
             lambda unit: explaining.explain(unit, workflow, to, payload, options), write=False
         )
@@ -820,6 +826,8 @@ class AsyncDoor:
             InputError: Nothing says what to cancel.
             NotFoundError: There is no such run, workflow or subscriber.
         """
+        from notifykit.flow import cancelling
+
         return await self._standing.at(session).run(
             Repeatable(lambda unit: cancelling.cancel(unit, run, workflow, subscriber)), write=True
         )
@@ -930,6 +938,8 @@ class AsyncEngine(AsyncDoor):
             report = notify.drain(seconds=0.02)
             ```
         """
+        from notifykit.doors.draining import drain
+
         return await self._own.drive(drain(self._runtime, only, seconds))
 
     async def migrate(self) -> None:

@@ -15,6 +15,7 @@ from notifykit.clock import Clock, SystemClock
 from notifykit.delivery.sending import make_awaited
 from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
+from notifykit.doors.awaited_host import awaited, sync_face
 from notifykit.doors.draining import Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.reentry import check, entered
@@ -310,7 +311,7 @@ class AsyncHostStanding(AsyncStanding):
             UnitError: It is neither, or of the sync kind.
         """
         super().__init__(runtime, tenant)
-        hosts.awaited(host)
+        awaited(host)
         self._host = host
 
     @asynccontextmanager
@@ -320,8 +321,8 @@ class AsyncHostStanding(AsyncStanding):
         runtime.check_open()
         await AsyncOwnStanding(runtime).settle()
         with entered(runtime):
-            session = hosts.awaited(self._host)
-            host = hosts.sync_face(session)
+            session = awaited(self._host)
+            host = sync_face(session)
             hosts.check_database(runtime, host)
             connection = await session.run_sync(hosts.connection_of)
             await runtime.database.run(runtime.database.database.ready, connection)

@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from notifykit.doors.host import Host
 from notifykit.doors.standing import Many, Standing
-from notifykit.flow import cancelling, explaining, triggering
 from notifykit.model.values import Json, M, Recipients, TriggerOptions, Who
 from notifykit.resources.executions import Executions
 from notifykit.resources.inbox import Inbox
@@ -138,6 +137,8 @@ class Door:
             result = notify.trigger(shipped(order=7, carrier="ups"), to="ada").raise_for_status()
             ```
         """
+        from notifykit.flow import triggering
+
         return self._standing.at(session).exhaust(triggering.trigger, workflow, to, payload, options)
 
     def trigger_bulk(
@@ -170,6 +171,8 @@ class Door:
             notify.trigger_bulk(shipped(order=n, carrier="ups").to(f"user-{n}") for n in range(10_000))
             ```
         """
+        from notifykit.flow import triggering
+
         return self._standing.at(session).pour(triggering.trigger_bulk, triggers, atomic=atomic, progress=progress)
 
     def broadcast(
@@ -196,6 +199,8 @@ class Door:
             InputError: The payload or an option is refused; every bad field is named.
             UnitError: The session cannot be used, or a unit of this engine is open here.
         """
+        from notifykit.flow import triggering
+
         return self._standing.at(session).exhaust(triggering.broadcast, workflow, payload, options)
 
     def explain(
@@ -226,6 +231,8 @@ class Door:
             print(notify.explain(shipped(order=7, carrier="ups"), to="ada").why_not("ada"))
             ```
         """
+        from notifykit.flow import explaining
+
         return self._standing.run(lambda unit: explaining.explain(unit, workflow, to, payload, options), write=False)
 
     def cancel(
@@ -251,6 +258,8 @@ class Door:
             InputError: Nothing says what to cancel.
             NotFoundError: There is no such run, workflow or subscriber.
         """
+        from notifykit.flow import cancelling
+
         return self._standing.at(session).run(
             Repeatable(lambda unit: cancelling.cancel(unit, run, workflow, subscriber)), write=True
         )

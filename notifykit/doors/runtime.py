@@ -16,15 +16,15 @@ from notifykit.model.codes import Channel
 from notifykit.providers import Integration
 from notifykit.settings import ASYNC_CHUNK, CHUNK
 from notifykit.signals import Signals
-from notifykit.store.async_database import AsyncDatabase
-from notifykit.store.database import Database
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 
 if TYPE_CHECKING:
     from notifykit.doors.effects import Pending
+    from notifykit.store.async_database import AsyncDatabase
+    from notifykit.store.database import Database
 
-D = TypeVar("D", Database, AsyncDatabase)
+D = TypeVar("D", "Database", "AsyncDatabase")
 
 
 @dataclass(eq=False)

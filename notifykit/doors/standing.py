@@ -9,15 +9,13 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from notifykit.clock import Clock, SystemClock, pause
-from notifykit.delivery.sending import make
 from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
-from notifykit.doors.draining import Send, Work
 from notifykit.doors.effects import attach, ended, follow, forget_undone
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
@@ -26,11 +24,14 @@ from notifykit.flow.feed import Feed
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
-from notifykit.store.database import Database
-from notifykit.store.schema import Migrate
-from notifykit.store.sqlite import Durability
 from notifykit.store.unit import Effects, Repeatable, Unit
 from notifykit.workflow.registry import Registry
+
+if TYPE_CHECKING:
+    from notifykit.doors.draining import Send, Work
+    from notifykit.store.database import Database
+    from notifykit.store.schema import Migrate
+    from notifykit.store.sqlite import Durability
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,6 +154,9 @@ class OwnStanding(Standing):
 
     def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
+        from notifykit.delivery.sending import make
+        from notifykit.doors.draining import Work
+
         try:
             step = next(steps)
             while True:
@@ -303,6 +307,8 @@ def started(
     Raises:
         ConfigurationError: The URL is wrong, its driver is missing, or `url` and `bind` are both given.
     """
+    from notifykit.store.database import Database
+
     if bind is None:
         database = Database.open(url, durability=durability, migrate=migrate)
     else:

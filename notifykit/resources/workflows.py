@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from notifykit.render.lint import check
 from notifykit.store.unit import Namespace, Standing
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
@@ -38,6 +37,8 @@ class Workflows(Namespace):
             notify.workflows.register(shipped, welcome)
             ```
         """
+        from notifykit.render.lint import check  # Jinja's sandbox and all templates come with it
+
         for workflow in workflows:
             check(workflow)
         registry = self._registry()

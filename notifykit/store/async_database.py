@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Protocol, Self, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifykit.errors import ConfigurationError
@@ -113,6 +113,11 @@ class AsyncDatabase:
     def dialect(self) -> Dialect:
         """What is special about this kind of database."""
         return self._database.dialect
+
+    @property
+    def engine(self) -> Engine:
+        """The sync engine under it."""
+        return self._database.engine
 
     @property
     def database(self) -> Database:

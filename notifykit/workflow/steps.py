@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from notifykit.model.codes import Channel
-from notifykit.model.values import Json
+from notifykit.model.values import Json, Value
 from notifykit.workflow.context import Context
 from notifykit.workflow.span import UNITS
 
@@ -15,8 +15,8 @@ Condition: TypeAlias = str | Callable[[Context[Any]], bool]
 """A Jinja expression (stored, checked at registration), or a function of the host."""
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, eq=False, repr=False)
+class Step(Value):
     """What every step has. Not generic: with `Sequence[Step[M]]` mypy would infer `Workflow[Any]` and check nothing.
 
     Attributes:
@@ -36,7 +36,7 @@ class Step:
     stop_on_fail: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class InApp(Step):
     """A message in the subscriber's inbox.
 
@@ -64,7 +64,7 @@ class InApp(Step):
     data: Json | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Email(Step):
     """An e-mail.
 
@@ -82,7 +82,7 @@ class Email(Step):
     html: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Sms(Step):
     """A text message; `body` is a template."""
 
@@ -92,7 +92,7 @@ class Sms(Step):
     body: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Push(Step):
     """A push notification; `title`, `body` and the texts in `data` are templates."""
 
@@ -104,7 +104,7 @@ class Push(Step):
     data: Json | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Chat(Step):
     """A chat message; `body` is a template."""
 
@@ -114,7 +114,7 @@ class Chat(Step):
     body: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Delay(Step):
     """A pause: for a span, or until a time that stands in the payload.
 
@@ -140,7 +140,7 @@ class Delay(Step):
         return {unit: amount for unit in UNITS if (amount := getattr(self, unit)) is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Custom(Step):
     """A function of the host.
 

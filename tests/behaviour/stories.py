@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 import notifykit as nk
+from notifykit.results import ExecutionKind
 from tests.harness.both import Both
 
 
@@ -23,6 +24,9 @@ class Note:
     """A payload that is a dataclass."""
 
     text: str
+
+
+KINDS = frozenset(get_args(ExecutionKind))
 
 
 @dataclass
@@ -103,4 +107,5 @@ def reached(notify: Both, *ids: str) -> list[str]:
 def kinds(notify: Both, result: nk.TriggerResult, who: str | None = None) -> list[tuple[str | None, str, str | None]]:
     """Step, kind and reason of each line of a trigger's trace, the event's own lines only where nobody is named."""
     lines = notify.executions.list(transaction_id=result.transaction_id)
+    assert {line.kind for line in lines} <= KINDS, "a kind of line that is not documented"
     return [(line.step, line.kind, line.reason) for line in lines if who is None or line.subscriber_id == who]

@@ -23,13 +23,13 @@ class Model:
         self.messages: dict[str, dict[str, bool]] = {}
 
     def mark(self, how: str, ids: list[str]) -> int:
-        """Apply a mark; how many messages changed."""
-        changed = 0
-        for each in set(ids) & self.messages.keys():
-            before = dict(self.messages[each])
+        """Apply a mark; how many messages changed. One that has the mark already is left as it is."""
+        state = how.removeprefix("un")
+        fresh = [each for each in set(ids) if self.messages[each] | CHANGES[how] != self.messages[each]]
+        fresh = [each for each in fresh if how.startswith("un") or not self.messages[each][state]]
+        for each in fresh:
             self.messages[each].update(CHANGES[how])
-            changed += self.messages[each] != before
-        return changed
+        return len(fresh)
 
     def count(self, flag: str) -> int:
         """How many are not read or not seen, the archived left out."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import statistics
 import time
 from collections.abc import Awaitable, Iterator
@@ -44,14 +43,11 @@ def doors(folder: Path, *, events: int, rounds: int) -> Iterator[Ratio | str]:
         async def told() -> None:
             checked(await awaited.trigger_bulk(triggers), events)
 
-        gc.collect()
-        gc.freeze()  # a collector that walks through the input of this benchmark is no lag of ours
         works = [
             Work("sync", events, lambda: checked(notify.trigger_bulk(triggers), events)),
             Work("async", events, lambda: runner.run(beside(told(), busy))),
         ]
         taken = measured(works, [path], rounds)
-        gc.unfreeze()
         for _ in range(rounds):
             runner.run(beside(asyncio.sleep(statistics.median(taken["async"]) * events), idle))
         runner.run(awaited.close())

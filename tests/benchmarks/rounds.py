@@ -49,7 +49,17 @@ HEADER = f"{'work, against':<72} {'median':>8}  {'of the rounds':>14} {'a unit':
 
 
 def measured(works: Sequence[Work], files: Iterable[Path], rounds: int, warm: bool = True) -> dict[str, list[float]]:
-    """Seconds a unit of each piece of work in each round, the first round left out as warm-up."""
+    """Seconds a unit of each piece of work in each round, the first round left out as warm-up.
+
+    Args:
+        works: What to measure.
+        files: Databases whose logs are moved into their files before each piece of work.
+        rounds: How often.
+        warm: Whether there is a first round that does not count.
+    """
+    files = list(files)
+    gc.collect()
+    gc.freeze()  # what the benchmark itself keeps in memory is nothing that a collector should walk through each time
     taken: dict[str, list[float]] = {work.name: [] for work in works}
     for at in range(rounds + warm):
         for work in random.Random(at).sample(list(works), len(works)):
@@ -62,6 +72,7 @@ def measured(works: Sequence[Work], files: Iterable[Path], rounds: int, warm: bo
             spent = (time.perf_counter() - start) / work.units
             if at >= warm:
                 taken[work.name].append(spent)
+    gc.unfreeze()
     return taken
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +66,21 @@ def engine_on(path: Path, people: int, *, topic: bool = True, **options: Any) ->
 class Bare:
     """A bare `executemany` of our own finished rows: what no layer of code can be faster than.
 
-    Takes the newest rows of an engine's file and inserts them again under new ids.
+    Takes the newest rows of an engine's file and inserts them into a copy of it again and again, under new ids.
     """
 
     TABLES = ("event", "run", "message")
 
-    def __init__(self, path: Path) -> None:
-        """Open the file beside the engine."""
+    def __init__(self, source: Path, path: Path, events: int, runs: int) -> None:
+        """Copy the file and remember its newest rows."""
         self.db = sqlite3.connect(path, isolation_level=None)
+        with closing(sqlite3.connect(source)) as original:
+            original.backup(self.db)
+        self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = NORMAL")
         self.rows: dict[str, list[list[Any]]] = {}
         self.inserts: dict[str, str] = {}
         self.columns: dict[str, list[str]] = {}
-
-    def learn(self, events: int, runs: int) -> None:
-        """Remember the newest rows."""
         for table, count in zip(self.TABLES, (events, runs, runs), strict=True):
             found = self.db.execute(f"SELECT * FROM notifykit_{table} ORDER BY id DESC LIMIT ?", (count,))
             self.columns[table] = [column[0] for column in found.description]
@@ -104,6 +105,10 @@ class Bare:
             self.db.executemany(self.inserts[table], self.rows[table])
         self.db.execute("COMMIT")
 
-    def close(self) -> None:
+    def __enter__(self) -> Bare:
+        """Itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         """Close the connection."""
         self.db.close()

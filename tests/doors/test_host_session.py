@@ -115,6 +115,27 @@ def test_a_failed_commit_is_followed_by_nothing(notify: nk.Engine, database: sa.
     assert (heard, seen(notify)) == ([], 0)
 
 
+def test_a_transaction_of_the_hosts_that_is_given_up_is_left_to_the_host(
+    notify: nk.Engine, database: sa.Engine, heard: list[Any]
+) -> None:
+    deadlock = type("Deadlock", (Exception,), {"sqlstate": "40P01"})
+    failed: list[str] = []
+
+    @event.listens_for(database, "before_cursor_execute")
+    def fail(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("INSERT INTO notifykit_run") and not failed:
+            failed.append(statement)
+            raise sa.exc.OperationalError(statement, None, deadlock("deadlock detected"))
+
+    with Session(database) as session:
+        with pytest.raises(nk.StorageError, match="run it again"):
+            notify.trigger(hello, session=session, **said("one"))
+        session.rollback()
+        notify.trigger(hello, session=session, **said("one"))
+        session.commit()
+    assert (heard, seen(notify)) == (["one"], 1)
+
+
 def test_a_session_is_flushed_when_it_is_joined(notify: nk.Engine, database: sa.Engine) -> None:
     flushed: list[bool] = []
     with Session(database) as session:

@@ -1,0 +1,81 @@
+"""Two connections that wait for each other: the database gives one up, and ours is done again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import notifykit as nk
+from notifykit.model import Subscriber
+from tests.harness import databases
+
+WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+}
+SUBSCRIBERS: Any = Subscriber.__table__  # type: ignore[attr-defined]
+FIRST, LAST = "s000", "s099"
+
+
+@pytest.fixture(params=WAITING)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database on a server."""
+    if reason := databases.missing(request.param):
+        pytest.skip(reason)
+    with databases.on_server(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    """The host's."""
+    server = databases.SERVERS["postgresql" if url.startswith("postgresql") else "mariadb"]
+    engine = sa.create_engine(sa.make_url(url).set(drivername=server.driver), isolation_level="READ COMMITTED")
+    yield engine
+    engine.dispose()
+
+
+def wait_until_somebody_waits(connection: sa.Connection) -> None:
+    end = monotonic() + 20
+    while not connection.exec_driver_sql(WAITING[connection.engine.dialect.name]).scalar() and monotonic() < end:
+        connection.rollback()
+        sleep(0.2)  # what MariaDB tells of transactions is a tenth of a second old
+    connection.rollback()
+
+
+def test_ours_is_done_again(url: str, engine: sa.Engine) -> None:
+    """It is ours that is given up: on PostgreSQL it looks for the deadlock first, on MariaDB it has changed less."""
+    name = sa.update(SUBSCRIBERS).values(first_name="host")
+    begun: list[threading.Thread] = []
+    errors: list[BaseException] = []
+    with nk.Engine(url) as notify, engine.connect() as host, engine.connect() as looking:
+        notify.subscribers.bulk_upsert([{"subscriberId": f"s{n:03}"} for n in range(100)])
+        first = looking.scalar(sa.select(SUBSCRIBERS.c.id).where(SUBSCRIBERS.c.subscriber_id == FIRST))
+        looking.rollback()
+        sa.event.listen(notify._runtime.database.engine, "begin", lambda _: begun.append(threading.current_thread()))
+
+        def work() -> None:
+            try:
+                wires = [{"subscriberId": each, "lastName": "ours"} for each in (FIRST, LAST)]
+                assert notify.subscribers.bulk_upsert(wires).updated == 2
+            except BaseException as error:
+                errors.append(error)
+
+        if engine.dialect.name == "postgresql":
+            host.exec_driver_sql("SET deadlock_timeout = '20s'")
+        host.execute(name.where(SUBSCRIBERS.c.id > first))
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_until_somebody_waits(looking)
+        host.execute(name.where(SUBSCRIBERS.c.id == first))
+        host.commit()
+        thread.join()
+        assert errors == []
+        assert begun.count(thread) == 2
+        names = [(each.first_name, each.last_name) for each in map(notify.subscribers.get, (FIRST, LAST))]
+        assert names == [("host", "ours")] * 2
