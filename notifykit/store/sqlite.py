@@ -51,6 +51,21 @@ def _observed(connection: Connection) -> bool:
     return bool(connection._echo or seen.before_cursor_execute or seen.after_cursor_execute)
 
 
+def at_cursor(connection: Connection, text: str, arguments: Any = ()) -> Ran:
+    """Run SQL at the driver's own cursor.
+
+    Raises:
+        DBAPIError: As SQLAlchemy would have raised it.
+    """
+    cursor: Any = connection.connection.cursor()
+    try:
+        (cursor.executemany if type(arguments) is list else cursor.execute)(text, arguments)
+    except sqlite3.Error as error:
+        cursor.close()
+        raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+    return cursor  # type: ignore[no-any-return]
+
+
 class SqliteDialect(Dialect):
     """SQLite, on an engine of our own or of the host."""
 
@@ -78,15 +93,12 @@ class SqliteDialect(Dialect):
         """
         if not self._is_quick or not connection.in_transaction() or _observed(connection):
             return super().execute(connection, text, arguments)
-        cursor: Any = connection.connection.cursor()
         try:
-            (cursor.executemany if type(arguments) is list else cursor.execute)(text, arguments)
-        except sqlite3.Error as error:
-            cursor.close()
+            return at_cursor(connection, text, arguments)
+        except DBAPIError as error:
             if (meaning := fault(error, self.where)) is None:
-                raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+                raise
             raise meaning from error
-        return cursor  # type: ignore[no-any-return]
 
     def moment(self, value: datetime | None) -> int | None:
         """Microseconds."""
@@ -230,8 +242,11 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
-        write = connection.get_execution_options().get(WRITE)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        text = "BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITE) else "BEGIN"
+        if engine.dialect.driver != "pysqlite" or _observed(connection):
+            connection.exec_driver_sql(text)
+        else:
+            at_cursor(connection, text)
 
 
 def _use_wal(cursor: Any, failed: type[Exception]) -> bool:
