@@ -14,8 +14,9 @@ from notifykit.clock import Clock
 from notifykit.doors.door import Door
 from notifykit.doors.host import Bind
 from notifykit.doors.standing import OwnStanding, started
+from notifykit.outgoing import ChatMessage, EmailMessage, PushMessage, SmsMessage
 from notifykit.providers import Integration
-from notifykit.results import ChatMessage, DrainReport, EmailMessage, PushMessage, SmsMessage, TriggerResult
+from notifykit.results import DrainReport, TriggerResult
 from notifykit.signals import Hook, On
 from notifykit.workflow.definition import Workflow
 

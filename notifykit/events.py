@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from notifykit.model.codes import Channel
 from notifykit.model.values import Value
-from notifykit.results import Message, Receipt, Status
+from notifykit.outgoing import Receipt
+from notifykit.results import Message, Status
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,6 +69,19 @@ class MessageSkipped(Value):
     channel: Channel
     reason: str
     message: Message | None
+
+    @classmethod
+    def of(cls, message: Message, reason: str) -> MessageSkipped:
+        """That a message which was made is not sent."""
+        return cls(
+            message.transaction_id,
+            message.subscriber_id,
+            message.workflow,
+            message.step,
+            message.channel,
+            reason,
+            message,
+        )
 
 
 class MessageRead(MessageEvent):

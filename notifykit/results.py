@@ -11,7 +11,7 @@ from typing import Generic, Literal, get_args, overload
 from notifykit.errors import TriggerError
 from notifykit.ids import text_of
 from notifykit.model.codes import Channel, MessageState, Outcome, RunState
-from notifykit.model.values import HasSubscriberId, Json, M, R, Value, subscriber_id_of
+from notifykit.model.values import Json, M, R, Value
 
 Status = Literal[
     "processed",
@@ -24,21 +24,6 @@ Status = Literal[
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
 PROCESSED = STATUSES.index("processed")
-
-SkipReason = Literal[
-    "no_address",
-    "preference",
-    "condition",
-    "throttled",
-    "digested",
-    "schedule",
-    "duplicate",
-    "actor",
-    "excluded",
-    "cancelled",
-    "expired",
-    "inactive",
-]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -395,117 +380,6 @@ class Execution(Value):
     reason: str | None
     at: datetime
     data: Json
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class OutgoingMessage(Value):
-    """What every delivery hook gets; `attempt` counts from 1, the key is the same for every attempt."""
-
-    id: str
-    workflow: str
-    step: str
-    subscriber_id: str
-    idempotency_key: str
-    attempt: int
-    data: Json
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class EmailMessage(OutgoingMessage):
-    """An e-mail to send."""
-
-    to: tuple[str, ...]
-    cc: tuple[str, ...]
-    bcc: tuple[str, ...]
-    sender: str | None
-    reply_to: str | None
-    subject: str
-    html: str | None
-    text: str
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SmsMessage(OutgoingMessage):
-    """A text message to send."""
-
-    phone: str
-    body: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PushMessage(OutgoingMessage):
-    """A push notification to send."""
-
-    tokens: tuple[str, ...]
-    title: str
-    body: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ChatMessage(OutgoingMessage):
-    """A chat message to send."""
-
-    webhook_url: str
-    body: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Receipt(Value):
-    """What the outside answered; `provider_id` is its own id of the message."""
-
-    provider_id: str | None = None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Planned(Value):
-    """One recipient at one step, in the order of time.
-
-    Attributes:
-        step: None for who is left out before any step (actor, excluded, refused).
-        rule: Which preference, condition or fact decided.
-    """
-
-    subscriber_id: str
-    step: str | None
-    channel: Channel | None
-    outcome: Literal["send", "wait", "skip", "fail"]
-    at: datetime
-    reason: SkipReason | None
-    rule: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Plan(Value):
-    """What a trigger would do; it assumes that nothing changes meanwhile."""
-
-    recipients: int
-    counts: Mapping[Channel, int]
-    rows: tuple[Planned, ...]
-
-    def why_not(self, subscriber: str | HasSubscriberId) -> str:
-        """Sentences that say what keeps messages from a subscriber.
-
-        Args:
-            subscriber: A subscriber id or a host's row with one; strangers are answered too.
-
-        Returns:
-            One sentence for each step that sends nothing, or one that says that everything is sent.
-        """
-        who = subscriber_id_of(subscriber)
-        mine = [row for row in self.rows if row.subscriber_id == who]
-        if not mine:
-            return f"{who!r} is not among the recipients of this trigger."
-        held = [row for row in mine if row.outcome in {"skip", "fail"}]
-        if not held:
-            return f"Nothing keeps this from {who!r}: every step is sent."
-        return " ".join(_why(row) for row in held)
-
-
-def _why(row: Planned) -> str:
-    what = f"Step {row.step!r}" if row.step else f"{row.subscriber_id!r}"
-    verb = "fails" if row.outcome == "fail" else "is skipped" if row.step else "is left out"
-    return f"{what} {verb}: {row.reason or 'error'} ({row.rule})." if row.rule else f"{what} {verb}: {row.reason}."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

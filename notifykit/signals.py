@@ -34,7 +34,7 @@ from notifykit.events import (
 )
 from notifykit.model.codes import CHANNELS, OUTSIDE, Channel
 from notifykit.model.values import R
-from notifykit.results import Receipt
+from notifykit.outgoing import Receipt
 from notifykit.workflow.definition import Workflow
 
 logger = logging.getLogger("notifykit.signals")

@@ -12,7 +12,7 @@ from typing import Any
 
 from notifykit.clock import Clock
 from notifykit.errors import PermanentDeliveryError
-from notifykit.results import EmailMessage
+from notifykit.outgoing import EmailMessage
 
 SENDER = "notifykit demo <demo@localhost>"
 

@@ -31,7 +31,7 @@ COMPLETED = "completed"
 
 def context(task: Task) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(task.workflow, task.scope, task.key)
+    return context_of(task.workflow.shape, task.scope, task.key)
 
 
 def checked(step: str, answer: Any) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from notifykit.errors import NotifyKitError, PermanentDeliveryError, TransientDeliveryError
-from notifykit.results import Receipt
+from notifykit.outgoing import Receipt
 
 Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned"]
 """`unrendered`: no call was made because the content could not be; `unsent`: no call was made because the lease or the

@@ -221,12 +221,4 @@ def _event(entry: Entry) -> MessageSent | MessageFailed | MessageSkipped:
         return MessageSent(message, entry.outcome.receipt)
     if status is MessageStatus.FAILED:
         return MessageFailed(message, reason or "")
-    return MessageSkipped(
-        transaction_id=message.transaction_id,
-        subscriber_id=message.subscriber_id,
-        workflow=message.workflow,
-        step=message.step,
-        channel=message.channel,
-        reason=reason or "",
-        message=message,
-    )
+    return MessageSkipped.of(message, reason or "")

@@ -9,8 +9,8 @@ from notifykit.delivery.task import Task
 from notifykit.ids import text_of
 from notifykit.model.codes import Channel
 from notifykit.model.values import Json
+from notifykit.outgoing import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
 from notifykit.render.compiled import compiled
-from notifykit.results import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
 
 Content = Mapping[str, Any]
 """What is kept of a message: `subject`, `body` and `data`, as the columns of its row."""

@@ -15,6 +15,8 @@ from notifykit.doors.awaited_host import AsyncBind, AsyncHost
 from notifykit.doors.awaiting import AsyncMany, AsyncNamespace, AsyncOwnStanding, AsyncStanding, started
 from notifykit.model.codes import Channel
 from notifykit.model.values import UNSET, Json, M, Recipients, TriggerOptions, Unset, Who
+from notifykit.outgoing import ChatMessage, EmailMessage, PushMessage, SmsMessage
+from notifykit.plan import Plan
 from notifykit.providers import Integration
 from notifykit.resources.executions import Executions
 from notifykit.resources.inbox import Inbox, Mark, MarkAll
@@ -30,18 +32,13 @@ from notifykit.results import (
     BulkResult,
     BulkUpsert,
     CancelReport,
-    ChatMessage,
     DrainReport,
-    EmailMessage,
     Execution,
     InboxMessage,
     Message,
     MessageDetails,
     Page,
-    Plan,
-    PushMessage,
     Run,
-    SmsMessage,
     Subscriber,
     TopicDetails,
     TriggerResult,

@@ -18,9 +18,9 @@ from notifykit.doors.again import Tries
 from notifykit.doors.awaited_host import awaited, sync_face
 from notifykit.doors.draining import Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
+from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
-from notifykit.doors.standing import ENDED, STANDS_INSIDE, Steps, dropping_events, refuse_both, scope
 from notifykit.errors import NotifyKitError, StorageError, UnitError
 from notifykit.flow.feed import Feed
 from notifykit.model.values import R
@@ -30,7 +30,6 @@ from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
 from notifykit.store.unit import Namespace, Repeatable, Unit
-from notifykit.workflow.registry import Registry
 
 AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
 
@@ -64,18 +63,8 @@ class AsyncNamespace(Generic[N]):
         )
 
 
-class AsyncStanding:
-    """Where an awaited door stands: it opens a unit for a piece of work, or joins the one it is in."""
-
-    def __init__(self, runtime: Runtime[AsyncDatabase], tenant: str | None = None) -> None:
-        """Stand in one engine and scope."""
-        self.runtime = runtime
-        self.tenant = tenant
-
-    @property
-    def registry(self) -> Registry:
-        """The engine's workflows."""
-        return self.runtime.registry
+class AsyncStanding(Place["AsyncDatabase", "AsyncStanding"]):
+    """Where a door of the awaited engine stands."""
 
     def joined(self, *, write: bool) -> AbstractAsyncContextManager[Runs]:
         """A unit, for as long as the block lasts.
@@ -113,22 +102,6 @@ class AsyncStanding:
         feed, items = Feed(), aiter(source)
         async with self.joined(write=True) as runs:
             return await _exhausted(runs, lambda unit: verb(unit, feed, **options), items)
-
-    def scoped(self, tenant: str | None) -> AsyncStanding:
-        """The same place in one tenant's scope.
-
-        Raises:
-            InputError: It is no tenant's identifier, or another than the one this scope has.
-        """
-        raise NotImplementedError
-
-    def within(self, host: object) -> AsyncHostStanding:
-        """Inside the host's transaction."""
-        raise UnitError(STANDS_INSIDE)
-
-    def at(self, session: object | None) -> AsyncStanding:
-        """Inside the host's transaction if there is one, else here."""
-        return self if session is None else self.within(session)
 
     def transaction(self, door: Callable[[AsyncStanding], D]) -> AbstractAsyncContextManager[D]:
         """A door in a transaction of its own."""

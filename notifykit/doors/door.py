@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from notifykit.doors.host import Host
 from notifykit.doors.standing import Many, Standing
 from notifykit.model.values import Json, M, Recipients, TriggerOptions, Who
+from notifykit.plan import Plan
 from notifykit.resources.executions import Executions
 from notifykit.resources.inbox import Inbox
 from notifykit.resources.messages import Messages
@@ -20,7 +21,7 @@ from notifykit.resources.subscribers import Subscribers
 from notifykit.resources.tenants import Tenants
 from notifykit.resources.topics import Topics
 from notifykit.resources.workflows import Workflows
-from notifykit.results import BulkResult, CancelReport, Plan, TriggerResult
+from notifykit.results import BulkResult, CancelReport, TriggerResult
 from notifykit.store.unit import Repeatable
 from notifykit.workflow.definition import Notice, Trigger, Workflow
 

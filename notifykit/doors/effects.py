@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, NestedTransaction, event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
+from notifykit.doors.pending import Pending
 from notifykit.doors.runtime import Runtime
 from notifykit.events import WorkScheduled
 from notifykit.store.unit import Effects, Unit
@@ -42,42 +41,7 @@ def attach(runtime: Runtime[Any], host: Session | Connection, connection: Connec
     if isinstance(host, Session) and _tells_its_end(host, connection):
         SessionEffects.of(runtime, host).add(host, taken)
     else:
-        runtime.pending.append(Pending.of(runtime, connection, taken))
-
-
-@dataclass(eq=False, slots=True)
-class Pending:
-    """Effects of a transaction whose end nobody tells: a Connection's own, or that of a Session bound to one.
-
-    A failed commit looks like a commit to every listener, so the rows themselves are asked once it has ended.
-    """
-
-    effects: Effects
-    database: object
-    connection: weakref.ref[Connection]
-    transaction: int
-    savepoint: NestedTransaction | None
-
-    @classmethod
-    def of(cls, runtime: Runtime[Any], connection: Connection, effects: Effects) -> Pending:
-        """What waits for the end of the connection's transaction."""
-        transaction, savepoint = id(connection.get_transaction()), connection.get_nested_transaction()
-        return cls(effects, runtime.database, weakref.ref(connection), transaction, savepoint)
-
-    def has_ended(self) -> bool:
-        """Whether the transaction is over; a new one in its very place in memory is taken for it, and asked later."""
-        connection = self.connection()
-        if connection is None or connection.closed:
-            return True
-        transaction = connection.get_transaction()
-        return transaction is None or not transaction.is_active or id(transaction) != self.transaction
-
-    def happened(self, unit: Unit) -> bool:
-        """Whether what was done is really there."""
-        witnesses = self.effects.witnesses
-        if not witnesses:
-            logger.debug("events of a host's Connection are dropped: nothing tells whether it committed")
-        return bool(witnesses) and all(statement.row(unit, **values) is not None for statement, values in witnesses)
+        runtime.pending.append(Pending.of(runtime.database, connection, taken))
 
 
 def ended(runtime: Runtime[Any]) -> list[Pending]:

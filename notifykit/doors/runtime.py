@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from sqlalchemy import Connection
 
 from notifykit.clock import Clock, SystemClock
+from notifykit.doors.pending import Pending
 from notifykit.errors import ConfigurationError, UnitError
 from notifykit.ids import new_owner
 from notifykit.model.codes import Channel
@@ -20,7 +21,6 @@ from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 
 if TYPE_CHECKING:
-    from notifykit.doors.effects import Pending
     from notifykit.store.async_database import AsyncDatabase
     from notifykit.store.database import Database
 

@@ -17,15 +17,14 @@ from notifykit.clock import Clock, SystemClock, pause
 from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
 from notifykit.doors.effects import attach, ended, follow, forget_undone
+from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
 from notifykit.doors.reentry import check, entered
 from notifykit.doors.runtime import Runtime
-from notifykit.errors import ConfigurationError, InputError, NotifyKitError, StorageError, UnitError
-from notifykit.flow.feed import Feed
+from notifykit.errors import InputError, NotifyKitError, StorageError, UnitError
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
-from notifykit.store.unit import Effects, Repeatable, Unit
-from notifykit.workflow.registry import Registry
+from notifykit.store.unit import Repeatable, Unit
 
 if TYPE_CHECKING:
     from notifykit.doors.draining import Send, Work
@@ -40,23 +39,10 @@ D = TypeVar("D")
 logger = logging.getLogger("notifykit.doors")
 
 Many: TypeAlias = Iterable[R]
-Steps: TypeAlias = Generator[Feed | None, None, T]
-STANDS_INSIDE = "this door stands in a transaction already: call its verbs, or the engine's outside of it"
-ENDED = "the transaction of this door has ended: open another with `engine.transaction()`"
 
 
-class Standing:
-    """Where a door stands: it opens a unit for a piece of work, or joins the one it is in."""
-
-    def __init__(self, runtime: Runtime[Database], tenant: str | None = None) -> None:
-        """Stand in one engine and scope."""
-        self.runtime = runtime
-        self.tenant = tenant
-
-    @property
-    def registry(self) -> Registry:
-        """The engine's workflows."""
-        return self.runtime.registry
+class Standing(Place["Database", "Standing"]):
+    """Where a door of the sync engine stands."""
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do a piece of work in a unit.
@@ -86,22 +72,6 @@ class Standing:
                 field="triggers",
             )
         return self.exhaust(verb, source, **options)
-
-    def scoped(self, tenant: str | None) -> Standing:
-        """The same place in one tenant's scope.
-
-        Raises:
-            InputError: It is no tenant's identifier, or another than the one this scope has.
-        """
-        raise NotImplementedError
-
-    def within(self, host: object) -> HostStanding:
-        """Inside the host's transaction."""
-        raise UnitError(STANDS_INSIDE)
-
-    def at(self, session: object | None) -> Standing:
-        """Inside the host's transaction if there is one, else here."""
-        return self if session is None else self.within(session)
 
     def transaction(self, door: Callable[[Standing], D]) -> AbstractContextManager[D]:
         """A door in a transaction of its own."""
@@ -282,17 +252,6 @@ class HostStanding(Standing):
             return done
 
 
-@contextmanager
-def dropping_events(effects: Effects) -> Iterator[None]:
-    """Forget the events of a verb that raises: the transaction may be committed without it."""
-    before = len(effects.events)
-    try:
-        yield
-    except BaseException:
-        del effects.events[before:]
-        raise
-
-
 def started(
     url: str | None,
     bind: sa.Engine | None,
@@ -327,34 +286,6 @@ def note_loop(runtime: Runtime[Database]) -> None:
         return
     runtime.noted_loop = True
     logger.warning("the sync door was called on a running event loop, which it blocks: use AsyncEngine there")
-
-
-def refuse_both(url: str | None) -> None:
-    """Refuse a URL beside the host's engine.
-
-    Raises:
-        ConfigurationError: There is one.
-    """
-    if url is not None:
-        raise ConfigurationError(
-            "url and bind are both given: pass `bind=` to share the host's engine, or a URL, not both"
-        )
-
-
-def scope(present: str | None, tenant: object) -> str | None:
-    """The tenant of a scope inside a scope.
-
-    Raises:
-        InputError: It is no tenant's identifier, or another than the one this scope has.
-    """
-    if tenant is None:
-        return present
-    if not isinstance(tenant, str) or not tenant.strip():
-        raise InputError(f"tenant: the identifier of a tenant is expected, not {tenant!r}", field="tenant")
-    wanted = tenant.strip()
-    if present not in {None, wanted}:
-        raise InputError(f"tenant: this door is scoped to {present!r} and cannot see {wanted!r}", field="tenant")
-    return wanted
 
 
 def _exhausted(steps: Steps[T], after: Callable[[], None] | None = None) -> T:

@@ -26,9 +26,8 @@ from notifykit.resources.subscriber_fields import view
 from notifykit.workflow.context import context_of, fields_returned
 from notifykit.workflow.overrides import for_step
 from notifykit.workflow.preferences import Decision, decide
-from notifykit.workflow.registry import function_name
 from notifykit.workflow.span import after
-from notifykit.workflow.steps import Custom, Delay
+from notifykit.workflow.steps import Custom, Delay, function_name
 from notifykit.workflow.stored import Missing
 
 IN_APP = ChannelCode.IN_APP.value
@@ -339,7 +338,7 @@ class Advance:
         for place in moving:
             self._fill(place)
             try:
-                returned = fields_returned(custom.id, custom.run(context_of(self.workflow, self.scope)))
+                returned = fields_returned(custom.id, custom.run(context_of(self.workflow.shape, self.scope)))
             except Exception as error:  # the host's code: whatever it raises fails this step of this run only
                 if not self._fail(place, step, f"{type(error).__name__}: {error}"):
                     onward.append(place)

@@ -15,9 +15,9 @@ from notifykit.ids import at_step, text_of
 from notifykit.model import Content, Job, Message, Run
 from notifykit.model.codes import RunStatus
 from notifykit.model.tables import run
+from notifykit.outgoing import Receipt
 from notifykit.render.compiled import compiled
 from notifykit.results import Message as MessageResult
-from notifykit.results import Receipt
 from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement

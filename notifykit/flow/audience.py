@@ -9,8 +9,8 @@ from itertools import groupby
 from sqlalchemy import bindparam, select, update
 
 from notifykit.clock import micros
-from notifykit.flow.intake import FIND_TENANTS, Request, TenantRow
-from notifykit.flow.recipients import Direct, Named
+from notifykit.flow.intake import FIND_TENANTS, TenantRow
+from notifykit.flow.request import Direct, Named, Request
 from notifykit.flow.runs import Origin, Runs
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import subscriber, tenant, topic, topic_member

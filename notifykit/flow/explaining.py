@@ -14,12 +14,13 @@ from notifykit.flow import audience, facts, wire
 from notifykit.flow.advance import World, advance
 from notifykit.flow.audience import People, Tenants, Topics
 from notifykit.flow.facts import Facts
-from notifykit.flow.intake import Request, take_in
+from notifykit.flow.intake import take_in
+from notifykit.flow.request import Request
 from notifykit.flow.runs import Changes, Instant, Runs
 from notifykit.flow.segment import FIND_GIVEN, origin_of
 from notifykit.flow.trail import Mark, Record, Trail
 from notifykit.model.codes import ChannelCode, RunStatus
-from notifykit.results import Plan, Planned, SkipReason
+from notifykit.plan import Plan, Planned, SkipReason
 from notifykit.store.endings import shown
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Notice, Workflow

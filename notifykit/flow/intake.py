@@ -6,28 +6,26 @@ transaction id, tenant, active, steps, payload and overrides, recipients.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from notifykit.errors import InputError, NotFoundError, NotifyKitError, PayloadError, nearest
+from notifykit.errors import InputError, NotFoundError, PayloadError, nearest
 from notifykit.flow import recipients
-from notifykit.flow.recipients import NOBODY, Audience, Named
+from notifykit.flow.request import Request
 from notifykit.flow.wire import Asked, id_problem, text_problem
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.render.compiled import compiled
 from notifykit.resources import versions
-from notifykit.resources.subscriber_fields import GivenSubscriber
-from notifykit.results import Problem, Status
+from notifykit.results import Problem
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow import overrides
 from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import encode, plain
-from notifykit.workflow.registry import StoredVersion
 
 FIND_TENANTS = Statement(
     select(tenant.c.identifier, tenant.c.id, tenant.c.name, tenant.c.data).where(
@@ -49,79 +47,6 @@ class TenantRow:
     def view(self) -> Json:
         """What templates see."""
         return {"identifier": self.identifier, "name": self.name, "data": self.data or {}}
-
-
-@dataclass(slots=True)
-class Request:
-    """One trigger on its way in.
-
-    Attributes:
-        asked: What was asked for.
-        status: `processed` until something refuses it.
-        live: Nothing has refused it so far, and it is no duplicate.
-        problems: What is wrong with it, or with some of its recipients.
-        error: What `trigger` raises; None where the refusal is a result.
-        version: The workflow's version.
-        payload: In its JSON form.
-        payload_text: The same as text.
-        overrides: In the form in which they are kept, or None.
-        overrides_text: The same as text.
-        tenant: Identifier and given fields, or None.
-        only: The one subscriber id that is all of its audience, or None.
-        audience: Who is asked for otherwise.
-        actor: An id, or the given fields of a subscriber.
-        transaction_id: The given one, trimmed.
-        event: The stored event's id.
-        recipients: How many runs it has.
-        duplicate: The transaction id was used before: event and recipients are the first trigger's.
-        lines: The trace of the event itself.
-    """
-
-    asked: Asked
-    status: Status = "processed"
-    live: bool = True
-    problems: tuple[Problem, ...] = ()
-    error: NotifyKitError | None = None
-    version: StoredVersion | None = None
-    payload: Json = field(default_factory=dict)
-    payload_text: str = "{}"
-    overrides: Json | None = None
-    overrides_text: str | None = None
-    tenant: tuple[str, Json] | None = None
-    only: str | None = None
-    audience: Audience = NOBODY
-    actor: str | GivenSubscriber | None = None
-    transaction_id: str | None = None
-    event: int = 0
-    recipients: int = 0
-    duplicate: bool = False
-    lines: tuple[str, ...] = ()
-
-    @property
-    def named(self) -> Collection[Named]:
-        """Everybody named by id, and addresses."""
-        if self.only is not None:
-            return (self.only,)
-        return (*self.audience.named.values(), *self.audience.addresses)
-
-    def refuse(self, status: Status, problem: Problem, error: type[NotifyKitError] | None = None) -> None:
-        """Refuse the trigger, or note one more problem of a refused one."""
-        self.status, self.live = status, False
-        self.problems += (problem,)
-        if error is not None and self.error is None:
-            self.error = (
-                error(str(problem), field=problem.field) if issubclass(error, InputError) else error(str(problem))
-            )
-
-    def refuse_for(self, error: InputError, kind: type[InputError] = InputError) -> None:
-        """Refuse the trigger for an error whose message begins with its field."""
-        self.refuse("error", Problem(error.field, str(error).removeprefix(f"{error.field}: ")), kind)
-
-    @property
-    def pinned(self) -> StoredVersion:
-        """The version, of a request that has passed the first check."""
-        assert self.version is not None
-        return self.version
 
 
 def take_in(unit: Unit, read: Sequence[Asked | list[Problem]]) -> list[Request]:

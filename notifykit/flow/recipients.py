@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 
 from sqlalchemy import Executable, SelectBase
 from sqlalchemy.exc import SQLAlchemyError
 
 from notifykit.errors import InputError, StorageError
+from notifykit.flow.request import Audience, Direct, Request
 from notifykit.flow.wire import Asked, text_problem
 from notifykit.model.values import Everyone, Json, Recipient, Topic
 from notifykit.render.compiled import compiled
@@ -19,60 +20,6 @@ from notifykit.results import Problem
 from notifykit.store.faults import refused, translated
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
-
-if TYPE_CHECKING:
-    from notifykit.flow.intake import Request
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """A subscriber named by id, with what was given of him."""
-
-    subscriber_id: str
-    given: GivenSubscriber | None = None
-    payload: Json | None = None
-
-
-Named: TypeAlias = str | Direct
-"""An id alone stays a text: a hundred thousand of them may come from a `select`."""
-
-
-@dataclass(slots=True, eq=False)
-class Audience:
-    """Who a trigger is for.
-
-    Attributes:
-        named: By subscriber id, in order; of two definitions the last counts.
-        addresses: Addresses without a subscriber.
-        topics: Topics.
-        everyone: Every subscriber of the scope.
-        selected: A `select` was among the forms.
-        problems: Refused recipients; the others are served.
-        missing: `to` was None.
-    """
-
-    named: dict[str, Named]
-    addresses: tuple[Direct, ...] = ()
-    topics: tuple[Topic, ...] = ()
-    everyone: bool = False
-    selected: bool = False
-    problems: tuple[Problem, ...] = ()
-    missing: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Nobody is asked for."""
-        return not (
-            self.named or self.addresses or self.topics or self.everyone or (self.selected and not self.problems)
-        )
-
-    @property
-    def fans_out(self) -> bool:
-        """Its size is not written in the call: text that is the same for all is kept once."""
-        return bool(self.topics or self.everyone or self.selected)
-
-
-NOBODY = Audience({})
 
 
 @dataclass(frozen=True, slots=True)

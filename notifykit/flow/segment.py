@@ -13,7 +13,8 @@ from notifykit.events import TriggerProcessed
 from notifykit.flow import apply, audience, facts
 from notifykit.flow.advance import World, advance
 from notifykit.flow.audience import People, Tenants, Topics
-from notifykit.flow.intake import Request, TenantRow
+from notifykit.flow.intake import TenantRow
+from notifykit.flow.request import Request
 from notifykit.flow.runs import Origin, Runs
 from notifykit.flow.trail import Trail
 from notifykit.ids import text_of

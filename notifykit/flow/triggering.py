@@ -16,8 +16,9 @@ from notifykit.events import BulkFinished
 from notifykit.flow import audience, wire
 from notifykit.flow.facts import DEVICES
 from notifykit.flow.feed import Feed, next_batch
-from notifykit.flow.intake import Request, take_in
+from notifykit.flow.intake import take_in
 from notifykit.flow.recipients import settle, stands_alone
+from notifykit.flow.request import Request
 from notifykit.flow.segment import Writer
 from notifykit.flow.wire import Asked
 from notifykit.model.values import Everyone

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 from notifykit.model.codes import Channel
-from notifykit.results import OutgoingMessage, Receipt
+from notifykit.outgoing import OutgoingMessage, Receipt
 
 
 class Integration(ABC):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from notifykit.outgoing import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, Receipt, SmsMessage
 from notifykit.providers import Integration
-from notifykit.results import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, Receipt, SmsMessage
 
 
 class Console(Integration):

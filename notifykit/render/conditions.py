@@ -15,7 +15,7 @@ from notifykit.render.sandbox import SANDBOX
 from notifykit.render.templates import Chain, chains, parse_expression, roots, undefined
 from notifykit.workflow.context import ROOTS, context_of
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.registry import function_name
+from notifykit.workflow.steps import function_name
 from notifykit.workflow.stored import Missing
 
 Verdict = tuple[bool, str | None]
@@ -134,7 +134,7 @@ class Function(CompiledCondition):
 
         def judge() -> Verdict:
             try:
-                answer = self._call(context_of(self._workflow, scope))
+                answer = self._call(context_of(self._workflow.shape, scope))
             except ConfigurationError as error:
                 return False, str(error)
             except Exception as error:

@@ -15,7 +15,6 @@ from notifykit.workflow.checks import problems
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import Step, record_fields
-from notifykit.workflow.stored import dump
 
 
 def check(workflow: Workflow[Any, ...]) -> None:
@@ -31,7 +30,7 @@ def check(workflow: Workflow[Any, ...]) -> None:
     if found:
         raise DefinitionError("\n".join(found))
     try:
-        dump(workflow)
+        _ = workflow.definition
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise DefinitionError(f"workflow {workflow.key!r}: payload: {error}") from error
 

@@ -22,8 +22,8 @@ from notifykit.model.tables import content, event, message, run, subscriber, ten
 from notifykit.model.values import M, Who
 from notifykit.resources import versions
 from notifykit.resources.marks import ARCHIVED, CHUNK, IN_APP, MARKS, MINE, READ, SCOPED, SCOPES, SEEN, mark
-from notifykit.resources.messages import RUN, in_order, step_id
-from notifykit.resources.pages import Listing
+from notifykit.resources.messages import RUN, step_id
+from notifykit.resources.pages import Listing, in_order
 from notifykit.resources.references import (
     ABSENT,
     scope_row,

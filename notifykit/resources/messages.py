@@ -20,7 +20,7 @@ from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.trace import line
 from notifykit.model.values import Who
 from notifykit.resources import versions
-from notifykit.resources.pages import Listing, pages
+from notifykit.resources.pages import Listing, in_order, pages
 from notifykit.resources.references import (
     aware,
     channel_code,
@@ -273,24 +273,7 @@ def tell_stopped(unit: Unit, messages: Sequence[int], why: str) -> None:
         if unit.listens("message_skipped"):
             unit.effects.witnesses.append(_witness(*told[0]))
             for number in chunk:
-                unit.emit(_skip(found[number]))
-
-
-def _skip(message: Message) -> MessageSkipped:
-    return MessageSkipped(
-        transaction_id=message.transaction_id,
-        subscriber_id=message.subscriber_id,
-        workflow=message.workflow,
-        step=message.step,
-        channel=message.channel,
-        reason="cancelled",
-        message=message,
-    )
-
-
-def in_order(ids: Iterable[int], found: dict[int, Any]) -> list[Any]:
-    """What was found for ids, in their order."""
-    return [found[number] for number in ids if number in found]
+                unit.emit(MessageSkipped.of(found[number], "cancelled"))
 
 
 def step_id(workflow: Workflow[Any, ...], number: int) -> str:

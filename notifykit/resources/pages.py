@@ -148,6 +148,11 @@ def checked_limit(limit: Any) -> int:
     return int(limit)
 
 
+def in_order(ids: Iterable[int], found: Mapping[int, R]) -> list[R]:
+    """What was found for ids, in their order; a row may be gone since its id was read."""
+    return [found[number] for number in ids if number in found]
+
+
 def pages(page: Callable[..., Page[R]], **filters: Any) -> Iterator[R]:
     """Every item of a list, read page by page.
 

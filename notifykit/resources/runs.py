@@ -13,7 +13,7 @@ from notifykit.model.codes import RunStatus
 from notifykit.model.tables import event, run, subscriber, workflow_version
 from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
-from notifykit.resources.pages import Listing
+from notifykit.resources.pages import Listing, in_order
 from notifykit.resources.references import (
     event_row,
     status_codes,
@@ -117,7 +117,7 @@ class Runs(Namespace):
 def _load(unit: Unit, ids: Sequence[int]) -> list[Run]:
     """Runs by the ids of their rows, in that order."""
     rows = {row[0]: _run(*row) for row in LOAD.rows(unit, ids=ids, environment=unit.environment)}
-    return [rows[number] for number in ids if number in rows]
+    return in_order(ids, rows)
 
 
 def _run(

@@ -15,7 +15,7 @@ from zoneinfo import available_timezones
 
 from notifykit.errors import InputError, nearest
 from notifykit.model.subscriber import UNLISTED
-from notifykit.model.values import UNSET, Recipient
+from notifykit.model.values import UNSET
 from notifykit.resources.references import UNSTORABLE, key_text
 from notifykit.results import Problem
 from notifykit.settings import EMAIL_BYTES
@@ -106,16 +106,6 @@ def parse_many(wires: Sequence[Any]) -> list[GivenSubscriber | list[Problem]]:
         In the same order what is given, or what is wrong with it.
     """
     return [_parsed(wire) for wire in wires]
-
-
-def facts_of(recipient: Recipient) -> dict[str, Any]:
-    """A `Recipient` in the form of the wire, without the facts that it leaves out."""
-    facts = {name: value for name in FIELDS if (value := getattr(recipient, name)) is not None}
-    if channels := tuple(recipient.channels):
-        facts["channels"] = channels
-    if recipient.subscriber_id is not None:
-        facts["subscriber_id"] = recipient.subscriber_id
-    return facts
 
 
 def read_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[GivenChannel, ...], list[Problem]]:

@@ -13,7 +13,7 @@ from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import preference, subscriber, subscriber_channel, topic_member
 from notifykit.model.values import UNSET, Json, Unset
 from notifykit.resources.messages import tell_stopped
-from notifykit.resources.pages import Listing, pages
+from notifykit.resources.pages import Listing, in_order, pages
 from notifykit.resources.references import ABSENT, key_text, subscriber_row
 from notifykit.resources.subscriber_fields import GivenSubscriber, parse, parse_many
 from notifykit.resources.subscriber_rows import COLUMNS, State, channels_of, load_many, save_many, state_of
@@ -207,7 +207,7 @@ def _load(unit: Unit, ids: Sequence[int]) -> list[Subscriber]:
     """Subscribers by the ids of their rows, in that order."""
     rows = {row[0]: row for row in LOAD.rows(unit, ids=ids)}
     channels = channels_of(unit, ids)
-    return [_subscriber(rows[number], channels.get(number, ())) for number in ids if number in rows]
+    return [_subscriber(row, channels.get(row[0], ())) for row in in_order(ids, rows)]
 
 
 def _subscriber(row: tuple[Any, ...], channels: tuple[Any, ...]) -> Subscriber:

@@ -14,7 +14,7 @@ from notifykit.model import TopicMember
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import subscriber, topic, topic_member
 from notifykit.model.values import Who
-from notifykit.resources.pages import Listing, pages
+from notifykit.resources.pages import Listing, in_order, pages
 from notifykit.resources.references import key_text, several, subscriber_key
 from notifykit.results import Page, TopicDetails
 from notifykit.store.rows import insert_new
@@ -210,7 +210,7 @@ def _chunks(subscribers: Iterable[Who]) -> Iterator[list[str]]:
 
 def _load(unit: Unit, ids: Sequence[int]) -> list[TopicDetails]:
     rows = {number: TopicDetails(*cells) for number, *cells in LOAD.rows(unit, ids=ids)}
-    return [rows[number] for number in ids if number in rows]
+    return in_order(ids, rows)
 
 
 def _names(unit: Unit, ids: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry, StoredVersion
-from notifykit.workflow.stored import dump, load, outline, payload_schema
+from notifykit.workflow.stored import load, outline
 
 FIND_WORKFLOWS = Statement(
     select(workflow.c.key, workflow.c.id, workflow.c.current_version).where(
@@ -133,16 +133,6 @@ def newer(unit: Unit) -> list[int]:
     return sorted({number for each in known for number, version in each.items() if version.newer})
 
 
-def keys_of(unit: Unit, workflows: Collection[int]) -> dict[int, str]:
-    """The keys of workflows by their ids."""
-    if not workflows:
-        return {}
-    return dict(KEYS.rows(unit, ids=sorted(set(workflows))))
-
-
-KEYS = Statement(select(workflow.c.id, workflow.c.key).where(within(workflow.c.id, "ids")))
-
-
 def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, StoredVersion]:
     """Store definitions whose content is new; the same statements for one workflow and for a hundred."""
     environment = unit.environment
@@ -159,7 +149,7 @@ def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, Stor
             WorkflowVersion,
             columns,
             [
-                (number, row, digest, _json(dump(workflow)), _json(payload_schema(workflow)), now)
+                (number, row, digest, _json(workflow.definition), _json(workflow.shape.schema), now)
                 for number, ((row, digest), workflow) in zip(unit.ids(len(fresh)), fresh, strict=True)
             ],
         )

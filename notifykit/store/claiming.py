@@ -42,27 +42,6 @@ class ClaimedJob(NamedTuple):
     previous_lease: datetime | None
 
 
-class Held(NamedTuple):
-    """What fences the end of a claim."""
-
-    due_at: datetime
-    id: int
-    owner: str
-    attempt: int
-
-
-class Postponed(NamedTuple):
-    """A claim that ends with its job free again, due later."""
-
-    due_at: datetime
-    id: int
-    owner: str
-    attempt: int
-    until: datetime
-    next_attempt: int
-    """The attempts made so far: less than `attempt` where the claim burnt none."""
-
-
 TABLE = table_of(Job)
 FREE_OR_LOST = or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now"))
 OF_EVENT = col(Job.run).in_(select(col(Run.id)).where(col(Run.event) == bindparam("event")))
@@ -250,7 +229,8 @@ def postpone(unit: Unit, jobs: Sequence[tuple[datetime, int, str, int, datetime,
 
     Args:
         unit: The unit that records why.
-        jobs: As `Postponed`: due time, job, owner and attempt of each claim, the new due time, the attempts to keep.
+        jobs: Due time, job, owner and attempt of each claim, the new due time, and the attempts made so far: less than
+            `attempt` where the claim burnt none.
 
     Returns:
         The jobs that were still this claim's.

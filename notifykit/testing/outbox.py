@@ -9,7 +9,7 @@ from notifykit.delivery.outcomes import Abandoned
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError, nearest
 from notifykit.model.codes import OUTSIDE, Channel
 from notifykit.model.values import Who, subscriber_id_of
-from notifykit.results import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
+from notifykit.outgoing import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
 from notifykit.workflow.definition import Workflow
 
 Which = str | Workflow[Any, ...] | None

@@ -12,10 +12,9 @@ from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import check_text
-from notifykit.workflow.registry import function_name
 from notifykit.workflow.secrets import secret_fields
 from notifykit.workflow.span import problem as span_problem
-from notifykit.workflow.steps import KINDS, Custom, Delay, Email, Step, function_of
+from notifykit.workflow.steps import KINDS, Custom, Delay, Email, Step, function_name, function_of
 
 NEEDS_LENGTH = 300
 """Characters that a job keeps of the name of the function it needs."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import Any, Generic, cast
 
 from pydantic_core import from_json, to_json
 
 from notifykit.errors import InputError
 from notifykit.model.values import Json, M
 from notifykit.workflow.payload import plain
-
-if TYPE_CHECKING:
-    from notifykit.workflow.definition import Workflow
+from notifykit.workflow.shape import Shape
 
 ROOTS = ("payload", "subscriber", "actor", "tenant", "steps")
 """What templates, conditions and functions see."""
@@ -46,33 +44,33 @@ class Context(Generic[M]):
 class ModelPayload(dict[str, Any]):
     """A payload's JSON form whose attributes are those of the model it was made from."""
 
-    def __init__(self, values: Mapping[str, Any], workflow: Workflow[Any, ...]) -> None:
-        """The JSON form, and the workflow that knows the model."""
+    def __init__(self, values: Mapping[str, Any], shape: Shape) -> None:
+        """The JSON form, and the shape that knows the model."""
         super().__init__(values)
-        self.__dict__["_workflow"] = workflow
+        self.__dict__["_shape"] = shape
 
     def __getattribute__(self, name: str) -> Any:
         """The model's attribute; the model is made when first asked for."""
-        if name.startswith("_") or (not hasattr(self.__dict__["_workflow"].model, name) and name not in self):
+        if name.startswith("_") or (not hasattr(self.__dict__["_shape"].model, name) and name not in self):
             return super().__getattribute__(name)
         stored = self.__dict__
         if "_model" not in stored:
-            stored["_model"] = stored["_workflow"].typed(dict(self))
+            stored["_model"] = stored["_shape"].typed(dict(self))
         return getattr(stored["_model"], name)
 
 
-def context_of(workflow: Workflow[Any, ...], scope: Mapping[str, Any], idempotency_key: str = "") -> Context[Any]:
+def context_of(shape: Shape, scope: Mapping[str, Any], idempotency_key: str = "") -> Context[Any]:
     """The context of one call.
 
     Args:
-        workflow: Whose payload it is.
+        shape: The payload's.
         scope: What templates see: payload, subscriber, actor, tenant, steps.
         idempotency_key: For custom steps.
     """
     copy = from_json(to_json({root: scope.get(root) for root in ROOTS}))
     payload = copy["payload"] or {}
     return Context(
-        payload=payload if workflow.model is None else cast("Any", ModelPayload(payload, workflow)),
+        payload=payload if shape.model is None else cast("Any", ModelPayload(payload, shape)),
         subscriber=copy["subscriber"] or {},
         actor=copy["actor"],
         tenant=copy["tenant"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, cast, overload
 
@@ -11,6 +13,7 @@ from typing_extensions import TypedDict, Unpack
 from notifykit.errors import InputError, PayloadError
 from notifykit.model.codes import Channel
 from notifykit.model.values import Json, M, P, Recipients, TriggerOptions
+from notifykit.workflow.dumped import dumped
 from notifykit.workflow.shape import Shape, shape_of
 from notifykit.workflow.steps import Step
 
@@ -108,12 +111,25 @@ class Workflow(Generic[M, P]):
         """The payload's model or dataclass, or None."""
         return self.shape.model
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything but the key, as plain JSON: what is stored; default options of steps are left out."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "tags": list(self.tags),
+            "active": self.active,
+            "critical": self.critical,
+            "preferences": dict(self.preferences),
+            "payload": self.shape.schema,
+            "steps": [dumped(self.key, step) for step in self.steps],
+        }
+
     @functools.cached_property
     def hash(self) -> str:
-        """The content hash of the definition and the payload's schema: 64 hexadecimal digits."""
-        from notifykit.workflow.stored import content_hash
-
-        return content_hash(self)
+        """SHA-256 over the definition, its payload's schema included: the same in every process and on every start."""
+        text = json.dumps(self.definition, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def step(self, id: str) -> Step | None:
         """The step with an id, or None."""
@@ -128,25 +144,13 @@ class Workflow(Generic[M, P]):
         Raises:
             PayloadError: It does not fit; every bad field is named.
         """
-        return self.plain_text(payload)[0]
-
-    def plain_many(self, payloads: Sequence[Any]) -> list[dict[str, Any] | PayloadError]:
-        """The JSON forms of many payloads, validated in one call; an error stands where one does not fit."""
-        return [found if isinstance(found, PayloadError) else found[0] for found in self.plain_texts(payloads)]
-
-    def plain_text(self, payload: Any) -> tuple[dict[str, Any], str]:
-        """Like `plain`, with the JSON text to store.
-
-        Raises:
-            PayloadError: It does not fit; every bad field is named.
-        """
-        found = self.shape.texts([payload])[0]
+        found = self.plain_texts([payload])[0]
         if isinstance(found, PayloadError):
             raise found
-        return found
+        return found[0]
 
     def plain_texts(self, payloads: Sequence[Any]) -> list[tuple[dict[str, Any], str] | PayloadError]:
-        """Like `plain_many`, each with the JSON text to store."""
+        """The JSON forms of many payloads, each with the text to store; an error stands where one does not fit."""
         return self.shape.texts(payloads)
 
     def typed(self, payload: Json) -> M:

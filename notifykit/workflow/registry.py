@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import function_of
+from notifykit.workflow.steps import function_name, function_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,3 @@ class Registry:
     def fork(self) -> Registry:
         """A registry with the same workflows and nothing stored: for the sandbox."""
         return Registry(registered=self.registered)
-
-
-def function_name(workflow: str, step: str) -> str:
-    """The name under which a step's function is referenced, such as `order-shipped/mail`."""
-    return f"{workflow}/{step}"

@@ -177,3 +177,8 @@ def record_fields(step: Step) -> tuple[str, ...] | None:
 def function_of(step: Step) -> bool:
     """Whether a step calls the host: its condition is a function, or it is a `Custom`."""
     return isinstance(step, Custom) or callable(step.when)
+
+
+def function_name(workflow: str, step: str) -> str:
+    """The name under which a step's function is referenced, such as `order-shipped/mail`."""
+    return f"{workflow}/{step}"

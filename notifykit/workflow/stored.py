@@ -1,26 +1,17 @@
-"""Definitions as they are stored: plain JSON, told apart by their content."""
+"""Definitions that were stored, read back."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn
 
 from notifykit.errors import ConfigurationError
-from notifykit.workflow.payload import plain
-from notifykit.workflow.registry import function_name
+from notifykit.workflow.definition import Workflow
+from notifykit.workflow.dumped import FUNCTION
+from notifykit.workflow.registry import Registry
 from notifykit.workflow.shape import Outline
 from notifykit.workflow.steps import KINDS, Custom, Step
-
-if TYPE_CHECKING:
-    from notifykit.workflow.definition import Workflow
-    from notifykit.workflow.registry import Registry
-
-FUNCTION = "function"
-"""The key under which a stored step refers to a function of the host."""
-
 
 OPTIONS = frozenset({"name", "group", "tags", "active", "critical", "preferences", "payload", "steps"})
 NEWER = "{!r} was stored by a newer notifykit; upgrade this process"
@@ -51,43 +42,17 @@ class Foreign(Step):
     """Stands for a step of a definition that a newer notifykit stored: only its id is known here."""
 
 
-def dump(workflow: Workflow[Any, ...]) -> dict[str, Any]:
-    """A definition as plain JSON: everything but the key. Options that have their default are left out."""
-    return {
-        "name": workflow.name,
-        "group": workflow.group,
-        "tags": list(workflow.tags),
-        "active": workflow.active,
-        "critical": workflow.critical,
-        "preferences": dict(workflow.preferences),
-        "payload": payload_schema(workflow),
-        "steps": [_dump_step(workflow.key, step) for step in workflow.steps],
-    }
-
-
-def payload_schema(workflow: Workflow[Any, ...]) -> dict[str, Any] | None:
-    """The JSON Schema of a workflow's payload, or None where any mapping will do."""
-    return workflow.shape.schema
-
-
-def content_hash(workflow: Workflow[Any, ...]) -> str:
-    """SHA-256 over the definition, its payload's schema included: the same in every process and on every start."""
-    return hashlib.sha256(json.dumps(dump(workflow), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def load(key: str, definition: Mapping[str, Any], registry: Registry) -> Workflow[Any, ...]:
     """A workflow as it was stored.
 
     Args:
         key: The workflow's key.
-        definition: What `dump` made.
+        definition: `Workflow.definition` as it was.
         registry: Where the host's functions are looked up, by workflow and step; those it lacks become `Missing`.
 
     Raises:
         ConfigurationError: A newer version of the library stored it.
     """
-    from notifykit.workflow.definition import Workflow
-
     if unknown := definition.keys() - OPTIONS:
         raise ConfigurationError(f"workflow {key!r}: {NEWER.format(min(unknown))}")
     code = registry.get(key)
@@ -113,25 +78,8 @@ def outline(key: str, definition: Mapping[str, Any]) -> Workflow[Any, ...]:
         key: The workflow's key.
         definition: What the newer one made.
     """
-    from notifykit.workflow.definition import Workflow
-
     steps = [Foreign(step["id"]) for step in definition["steps"]]
     return Workflow(key, steps=steps, name=definition.get("name", ""), tags=definition.get("tags", ()))
-
-
-def _dump_step(workflow: str, step: Step) -> dict[str, Any]:
-    stored: dict[str, Any] = {"kind": step.kind}
-    for option in fields(step):
-        value = getattr(step, option.name)
-        if option.default is MISSING or value != option.default:
-            stored[option.name] = _dump_value(value, function_name(workflow, step.id))
-    return stored
-
-
-def _dump_value(value: Any, function: str) -> Any:
-    if callable(value):
-        return {FUNCTION: function}
-    return plain(value, "data")[0] if isinstance(value, Mapping) else value
 
 
 def _load_step(workflow: str, stored: Mapping[str, Any], code: Workflow[Any, ...] | None) -> Step:

@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import awaiting, memory, reading, triggering, waiting
+from tests.benchmarks import awaiting, importing, memory, reading, triggering, waiting
 from tests.benchmarks.rounds import HEADER, Ratio
 
 Figures = Iterable[Ratio | str]
-PARTS = ("bulk", "topic", "single", "memory", "inbox", "due", "delivery", "doors", "million")
+PARTS = ("import", "bulk", "topic", "single", "memory", "inbox", "due", "delivery", "doors", "million")
 
 
 def parts(folder: Path, args: argparse.Namespace) -> dict[str, Callable[[], Figures]]:
     """Every part of the benchmark, by name, not yet run."""
     rounds, events, members, large = args.rounds, args.events, args.topic, args.large
     found: dict[str, Callable[[], Figures]] = {
+        "import": lambda: importing.cost(rounds=rounds),
         "bulk": lambda: triggering.bulk(folder, events=events, rounds=rounds),
         "topic": lambda: triggering.topic(folder, members=members, rounds=rounds),
         "single": lambda: triggering.single(folder, rounds=rounds),
@@ -42,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--large", type=int, default=1_000_000, help="rows of what is large")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--long", action="store_true", help="also the million events from a generator")
-    parser.add_argument(
-        "--only", nargs="+", help="names of parts: bulk topic single memory inbox due delivery doors million"
-    )
+    parser.add_argument("--only", nargs="+", help=f"names of parts: {' '.join(PARTS)}")
     args = parser.parse_args(arguments)
     print(
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}\n{HEADER}",

@@ -12,8 +12,8 @@ from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Abandoned, Outcome
 from notifykit.delivery.sending import Call, Prepared, Sender, Senders, make, make_awaited
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
+from notifykit.outgoing import Receipt
 from notifykit.providers import Console
-from notifykit.results import Receipt
 from notifykit.testing import FakeClock
 
 CLOCK = FakeClock()

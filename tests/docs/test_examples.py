@@ -52,21 +52,7 @@ def test_every_file_that_a_page_links_to_exists() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_every_file_that_the_map_of_the_house_names_exists() -> None:
-    text = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:notifykit|tests|examples|docs|\.ci)/[\w./-]*)`", text))
-    assert len(named) > 20
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
-
-
 def test_the_ten_lines_of_the_readme_are_ten_lines() -> None:
     [(_, source)] = list(blocks(ROOT / "README.md"))
     statements = [line for line in source.splitlines() if line.strip() and not line.startswith("#>")]
     assert len(statements) == 10
-
-
-def test_the_map_of_the_house_shows_every_room() -> None:
-    text = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
-    rooms = [path for path in (ROOT / "notifykit").iterdir() if not path.name.startswith(("_", "py."))]
-    shown = {path.name: f"`notifykit/{path.name}{'/' if path.is_dir() else ''}`" in text for path in rooms}
-    assert [name for name, is_shown in shown.items() if not is_shown] == []

@@ -13,7 +13,8 @@ import pytest
 
 from notifykit.errors import ConfigurationError
 from notifykit.events import EVENTS, BulkFinished, HookFailed, MessageSent, MessageSkipped, WorkScheduled
-from notifykit.results import EmailMessage, Message, Receipt
+from notifykit.outgoing import EmailMessage, Receipt
+from notifykit.results import Message
 from notifykit.signals import AsyncOn, On, Signals
 from notifykit.workflow.definition import Workflow
 

@@ -12,7 +12,7 @@ from notifykit.model.codes import CHANNELS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry, StoredVersion
 from notifykit.workflow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
-from notifykit.workflow.stored import Missing, dump, load
+from notifykit.workflow.stored import Missing, load
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 DATA = st.none() | st.dictionaries(TEXT, TEXT | st.integers(-5, 5) | st.lists(st.booleans()), max_size=3)
@@ -58,12 +58,12 @@ WORKFLOWS = st.builds(
 
 @given(WORKFLOWS)
 def test_what_was_stored_loads_as_it_was(workflow):
-    through_the_database = json.loads(json.dumps(dump(workflow)))
+    through_the_database = json.loads(json.dumps(workflow.definition))
     registry = Registry()
     registry.add(workflow)
     for known in (registry, Registry()):
         loaded = load("k", through_the_database, known)
-        assert dump(loaded) == dump(workflow)
+        assert loaded.definition == workflow.definition
         assert loaded.hash == workflow.hash
 
 
@@ -94,7 +94,7 @@ def works(context):
 
 def test_functions_are_referenced_by_workflow_and_step():
     workflow = Workflow("order", steps=[InApp("bell", body="b", when=passes), Custom("work", works, pure=True)])
-    stored = dump(workflow)
+    stored = workflow.definition
     assert stored["steps"][0]["when"] == {"function": "order/bell"}
     registry = Registry()
     registry.add(workflow)
@@ -112,11 +112,11 @@ def test_a_condition_that_has_become_text_is_missing():
     before = Workflow("k", steps=[InApp("bell", body="b", when=passes)])
     registry = Registry()
     registry.add(Workflow("k", steps=[InApp("bell", body="b", when="payload.x")]))
-    assert isinstance(load("k", dump(before), registry).steps[0].when, Missing)
+    assert isinstance(load("k", before.definition, registry).steps[0].when, Missing)
 
 
 def test_what_a_newer_version_stored_is_named():
-    stored = dump(Workflow("k", steps=[InApp("bell", body="b")]))
+    stored = Workflow("k", steps=[InApp("bell", body="b")]).definition
     for change in ({"kind": "telepathy"}, {"volume": 11}):
         newer = {**stored, "steps": [{**stored["steps"][0], **change}]}
         with pytest.raises(ConfigurationError, match="newer notifykit"):
@@ -124,7 +124,7 @@ def test_what_a_newer_version_stored_is_named():
 
 
 def test_without_the_code_required_fields_and_defaults_are_still_known():
-    loaded = load("k", dump(Workflow("k", steps=[], payload=Shipped)), Registry())
+    loaded = load("k", Workflow("k", steps=[], payload=Shipped).definition, Registry())
     assert loaded.plain({"order": 1}) == {"order": 1, "carrier": "ups"}
     assert loaded.model is None
     with pytest.raises(PayloadError, match=r"payload\.order: field required"):
