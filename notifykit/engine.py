@@ -17,6 +17,7 @@ from notifykit.doors.standing import OwnStanding, started
 from notifykit.outgoing import ChatMessage, EmailMessage, PushMessage, SmsMessage
 from notifykit.providers import Integration
 from notifykit.results import DrainReport, TriggerResult
+from notifykit.settings import CALL_TIMEOUT
 from notifykit.signals import Hook, On
 from notifykit.workflow.definition import Workflow
 
@@ -104,17 +105,28 @@ class Engine(Door):
         """
         return self._runtime.signals.hook(channel)
 
-    def drain(self, only: TriggerResult | None = None, *, seconds: float | None = None) -> DrainReport:
+    def drain(
+        self,
+        only: TriggerResult | None = None,
+        *,
+        seconds: float | None = None,
+        concurrency: int = 1,
+        timeout: float = CALL_TIMEOUT,
+    ) -> DrainReport:
         """Do everything that is due now.
 
         Args:
             only: Do only the work of this trigger.
-            seconds: Stop when this budget is spent.
+            seconds: Stop when this budget is spent; locks are waited for no longer than that either.
+            concurrency: Calls to the outside that are made at once: one, here, or several beside each other, on an
+                `Engine` in threads of this drain's own, on an `AsyncEngine` in tasks.
+            timeout: Seconds that one of several calls may take; after that its message is `unknown`.
 
         Returns:
             What was done, what waits for a provider, and when the next work is due.
 
         Raises:
+            InputError: An argument is refused.
             UnitError: A unit of this engine is open here.
 
         Example:
@@ -122,9 +134,10 @@ class Engine(Door):
             report = notify.drain(seconds=0.02)
             ```
         """
-        from notifykit.doors.draining import drain
+        from notifykit.doors.draining import Options, drain
 
-        return self._own.drive(drain(self._runtime, only, seconds))
+        options = Options(seconds, concurrency, timeout)
+        return self._own.drive(drain(self._runtime, only, options), options)
 
     def migrate(self) -> None:
         """Bring the schema up to date, on a server too.

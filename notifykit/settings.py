@@ -24,9 +24,13 @@ RETRIES = 3
 RETRY_PAUSE = timedelta(milliseconds=50)
 """How often, and after how long, a unit is done again that a database gave up for another transaction's sake."""
 
-CLAIM = 50
-"""Jobs with a call outside that one claim takes: all of them must fit in one lease."""
+BEGINS_WITHIN = 0.05
+"""Seconds within which the calls of one claim begin; those that have not are given back."""
 LEASE = timedelta(seconds=60)
+LEASE_RENEWAL = LEASE / 3
+"""A call that takes longer has its lease renewed, again and again."""
+CALL_TIMEOUT = 60.0
+"""Seconds that a call may take where several are made at once."""
 RESCUES = 3
 """A job whose worker died this often is failed: it may be what kills them."""
 ATTEMPTS = 8

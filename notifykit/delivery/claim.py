@@ -11,21 +11,24 @@ from functools import partial
 from sqlalchemy import func, select
 from sqlmodel import col
 
+from notifykit.clock import micros
 from notifykit.delivery.addresses import addresses, devices
 from notifykit.delivery.choices import Choices
 from notifykit.delivery.custom import checked, context
-from notifykit.delivery.record import Entry, Tally, record, record_unknown
+from notifykit.delivery.record import END, Entry, Tally, record_unknown, settle
 from notifykit.delivery.rendering import Renderer
 from notifykit.delivery.rulings import CANCELLED, DROPPED, NO_PROVIDER, Ruling, skipped, without_sender, worn_out
-from notifykit.delivery.sending import Call, Prepared, Sender, Senders
+from notifykit.delivery.sending import Call, Prepared, Sender, Senders, Window
 from notifykit.delivery.task import Stored, Task
 from notifykit.model import DeliveryAttempt, Message
-from notifykit.model.codes import OUTSIDE, JobKind, MessageStatus, RunStatus
+from notifykit.model.codes import OUTSIDE, MessageStatus, RunStatus
+from notifykit.model.trace import line
 from notifykit.resources import run_facts, versions
 from notifykit.resources.run_facts import RunFacts
 from notifykit.settings import LEASE
-from notifykit.store import claiming
-from notifykit.store.claiming import ClaimedJob
+from notifykit.store import claiming, endings, traces
+from notifykit.store.claiming import EVERYTHING, ClaimedJob, Scope
+from notifykit.store.endings import lock_runs
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.steps import Custom
@@ -49,7 +52,6 @@ NUMBERS = Statement(
     .where(within(DeliveryAttempt.message, "ids"))
     .group_by(col(DeliveryAttempt.message))
 )
-DELIVERIES = (JobKind.DELIVER, JobKind.CUSTOM)
 
 
 @dataclass(slots=True)
@@ -57,21 +59,54 @@ class Batch:
     """What one claim took.
 
     Attributes:
-        calls: Calls to make, each for its job.
+        calls: Calls to make.
         tally: Messages that ended at the claim.
         waiting: What jobs wait for, and how many.
         put_off: Jobs that wait for a provider.
-        claimed: How many jobs were taken.
+        settled: How many jobs needed no call.
     """
 
-    calls: list[tuple[Task, Call]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     waiting: Counter[str] = field(default_factory=Counter)
     put_off: set[int] = field(default_factory=set)
-    claimed: int = 0
+    settled: int = 0
+
+    def add(self, other: Batch) -> None:
+        """Take in what another claim took."""
+        self.calls += other.calls
+        self.tally += other.tally
+        self.waiting += other.waiting
+        self.put_off |= other.put_off
+        self.settled += other.settled
 
 
-def claim(unit: Unit, senders: Senders, *, owner: str, limit: int, event: int | None, deadline: float | None) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims, and what for.
+
+    Attributes:
+        owner: The name of the claim, which no other one has.
+        senders: Who serves which channel here.
+        limit: Jobs at most: no more than begin soon.
+        at_once: How many of their calls begin at once.
+        since: When this process last stopped anybody before the claim, by the numbers of `Stops`.
+        deadline: When the drain's budget is spent, by `clock.monotonic`, or None.
+        scope: Only this work.
+        lost_first: Jobs whose worker was lost come first.
+    """
+
+    owner: str
+    senders: Senders
+    limit: int
+    at_once: int = 1
+    since: int = 0
+    deadline: float | None = None
+    scope: Scope = EVERYTHING
+    lost_first: bool = False
+
+
+def claim(unit: Unit, by: Claimant) -> Batch:
     """Claim due jobs and decide which calls to make.
 
     What needs no call is settled here, in the same unit: opted out, unreachable or expired messages are skipped, what
@@ -79,29 +114,41 @@ def claim(unit: Unit, senders: Senders, *, owner: str, limit: int, event: int | 
 
     Args:
         unit: A unit of its own.
-        senders: Who serves which channel here.
-        owner: Who claims.
-        limit: Jobs at most; all of their calls should fit in one lease.
-        event: Only this event's, or None.
-        deadline: When the drain's budget is spent, by `clock.monotonic`; the first call is made in any case.
+        by: Who claims, and what for.
     """
-    jobs, known = _due(unit, limit, event)
-    batch = Batch(claimed=len(jobs))
-    if jobs:
-        claiming.take(unit, jobs, owner=owner, lease_until=unit.now + LEASE)
-        tasks, orphans = _tasks(unit, jobs, known)
-        claiming.finish(unit, [(job.due_at, job.id, owner, job.attempt) for job in orphans])
-        record_unknown(unit, [task for task in tasks if task.job.previous_lease and task.message is not None])
-        _sort(unit, senders, owner, tasks, batch, deadline)
+    batch = Batch()
+    jobs, known = _due(unit, by)
+    if not jobs:
+        return batch
+    tasks, orphans = _tasks(unit, jobs, known)
+    claiming.drop(unit, [job[:2] for job in orphans])
+    batch.settled = len(orphans)
+    to_call, settled = _sort(unit, by, tasks, batch)
+    window = Window(unit.clock, unit.now + LEASE, unit.stops, by.since, by.deadline)
+    owned = claiming.take(
+        unit, [task.job for task, _ in to_call], owner=by.owner, lease_until=window.lease_until, at_once=by.at_once
+    )
+    renderer = Renderer()
+    for (task, sender), job in zip(to_call, owned, strict=True):
+        task.job = job
+        batch.calls.append(_call(task, sender, renderer, window))
+    record_unknown(unit, [*(task for task, _ in to_call), *(entry.task for entry in settled)])
+    batch.tally = settle(unit, settled)
+    batch.settled += len(settled)
     return batch
 
 
-def _due(unit: Unit, limit: int, event: int | None) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
+def _due(unit: Unit, by: Claimant) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
     """Jobs to claim, with their runs; what only a newer library can work on is left alone."""
     needs = sorted(unit.registry.functions())
     while True:
         jobs = claiming.due_calls(
-            unit, kinds=DELIVERIES, needs=needs, limit=limit, event=event, without=versions.newer(unit)
+            unit,
+            needs=needs,
+            limit=by.limit,
+            scope=by.scope,
+            without=versions.newer(unit),
+            lost_first=by.lost_first,
         )
         known = run_facts.load(unit, sorted({job.run for job in jobs}))
         if not any(facts.version.newer for facts in known.values()):
@@ -109,22 +156,54 @@ def _due(unit: Unit, limit: int, event: int | None) -> tuple[list[ClaimedJob], d
 
 
 def _sort(
-    unit: Unit, senders: Senders, owner: str, tasks: Sequence[Task], batch: Batch, deadline: float | None
-) -> None:
-    choices, renderer, settled = Choices(unit, tasks), Renderer(), list[Entry]()
-    serving = {channel: senders.of(channel) for channel in OUTSIDE}
+    unit: Unit, by: Claimant, tasks: Sequence[Task], batch: Batch
+) -> tuple[list[tuple[Task, Sender]], list[Entry]]:
+    """Those to call, and what becomes of the others; whose run another unit has locked is left for later."""
+    choices = Choices(unit, tasks)
+    to_call, settled = list[tuple[Task, Sender]](), list[Entry]()
+    serving = {channel: by.senders.of(channel) for channel in OUTSIDE}
     for task in tasks:
         sender = serving[task.message.word] if task.message is not None else _function(task)
         ruling = _ruling(task, sender, choices, unit.now)
         if ruling is None:
             assert sender is not None
-            batch.calls.append((task, _call(unit, task, sender, renderer, deadline if batch.calls else None)))
-            continue
-        settled.append(Entry(task, ruling))
-        if ruling.reason == NO_PROVIDER and task.message is not None:
-            batch.put_off.add(task.job.id)
-            batch.waiting[f"{task.message.word}: {NO_PROVIDER}"] += 1
-    batch.tally = record(unit, owner, settled)
+            to_call.append((task, sender))
+        else:
+            settled.append(Entry(task, ruling))
+    locked = lock_runs(unit, [entry.task.job.run for entry in settled], wait=False)
+    settled = [entry for entry in settled if entry.task.job.run in locked]
+    for entry in settled:
+        message = entry.task.message
+        if entry.ruling.reason == NO_PROVIDER and message is not None:
+            batch.put_off.add(message.id)
+            batch.waiting[f"{message.word}: {NO_PROVIDER}"] += 1
+    return to_call, settled
+
+
+def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Tally:
+    """Let a job that cannot be claimed wait, so that it holds up no other one, or give it up.
+
+    Args:
+        unit: A unit of its own, after the one that failed.
+        job: As `due_calls` gave it.
+        until: When to try again; None: never.
+        problem: What went wrong.
+    """
+    needs = sorted(unit.registry.functions())
+    found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]))
+    if not found or not lock_runs(unit, [job.run], wait=False):
+        return Tally()
+    traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
+    if until is not None:
+        claiming.postpone(unit, job[:2], until, job.attempt)
+        unit.schedule(until)
+        return Tally()
+    claiming.drop(unit, [job[:2]])
+    if not job.message:
+        endings.fail(unit, [job.run], problem)
+        return Tally()
+    END.run(unit, row=job.message, status=MessageStatus.FAILED.value, reason=problem)
+    return Tally(failed=1, resumed=endings.resume(unit, [job.message]))
 
 
 def _function(task: Task) -> Sender:
@@ -150,12 +229,10 @@ def _ruling(task: Task, sender: Sender | None, choices: Choices, now: datetime) 
     return worn_out(task) or (None if sender else without_sender(task, now))
 
 
-def _call(unit: Unit, task: Task, sender: Sender, renderer: Renderer, deadline: float | None) -> Call:
-    lease_until = unit.now + LEASE
+def _call(task: Task, sender: Sender, renderer: Renderer, window: Window) -> Call:
     if task.message is None:
-        argument = partial(_context, task)
-        return Call(sender, argument, unit.clock, lease_until, deadline, check=partial(checked, task.step.id))
-    return Call(sender, partial(_message, renderer, task), unit.clock, lease_until, deadline)
+        return Call(task, sender, partial(_context, task), window, check=partial(checked, task.step.id))
+    return Call(task, sender, partial(_message, renderer, task), window)
 
 
 def _context(task: Task) -> Prepared:

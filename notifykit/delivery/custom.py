@@ -14,7 +14,7 @@ from notifykit.delivery.rulings import Ruling
 from notifykit.delivery.task import Task
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.model import Job, Run
-from notifykit.model.codes import JobKind, MessageStatus
+from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.trace import line
 from notifykit.store import traces
 from notifykit.store.rows import insert_rows
@@ -22,7 +22,7 @@ from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.context import Context, context_of, fields_returned
 
-RESULTS = Statement(select(col(Run.id), col(Run.results)).where(within(Run.id, "ids")))
+RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(within(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
 ADVANCE = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues", "lease_until")
 
@@ -50,29 +50,35 @@ def checked(step: str, answer: Any) -> Mapping[str, Any]:
         raise PermanentDeliveryError(str(error)) from error
 
 
-def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) -> None:
+def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) -> int:
     """Keep the results of custom steps, and let their runs go on from there.
 
     Args:
-        unit: The unit in which their jobs were finished or put off, fenced.
+        unit: The unit in which their jobs were finished or put off, fenced, and their runs locked.
         entries: The steps that this process called.
+
+    Returns:
+        How many runs go on; one that was stopped meanwhile does not.
     """
     if not entries:
-        return
+        return 0
     traces.append(unit, [(task.job.run, _line(unit, task, ruling, outcome)) for task, ruling, outcome in entries])
     done = {task.job.run: (task, _record(unit, ruling, outcome)) for task, ruling, outcome in entries if ruling.status}
     if not done:
-        return
-    kept = []
-    for run, results in RESULTS.rows(unit, ids=sorted(done)):
+        return 0
+    kept, jobs = [], []
+    for run, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
         task, made = done[run]
         kept.append({"row": run, "results": results | {task.step.id: made}})
+        if status == RunStatus.WAITING and step == task.job.step:
+            jobs.append(task.job)
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
     now = unit.moment(unit.now)
-    jobs = [task.job for task, _ in done.values()]
     rows = [(now, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, "", "", 0, 0, None) for job in jobs]
     insert_rows(unit, Job, ADVANCE, rows)
-    unit.schedule(unit.now)
+    if jobs:
+        unit.schedule(unit.now)
+    return len(jobs)
 
 
 def _record(unit: Unit, ruling: Ruling, outcome: Outcome | None) -> dict[str, Any]:

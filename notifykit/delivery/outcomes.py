@@ -10,9 +10,9 @@ from typing import Any, Literal
 from notifykit.errors import NotifyKitError, PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
 
-Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned"]
-"""`unrendered`: no call was made because the content could not be; `unsent`: no call was made because the lease or the
-budget had run out; `abandoned`: nobody knows, the lease stays until it runs out."""
+Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned", "overdue"]
+"""`unrendered`: no call was made because the content could not be; `unsent`: no call was made, as it was too late or
+not wanted any more; `abandoned`: nobody knows, the lease stays; `overdue`: nobody waits for its end any more."""
 
 ERROR_CHARACTERS = 4000
 
@@ -47,6 +47,10 @@ class Outcome:
     error: str = ""
     retry_after: float | None = None
     content: Mapping[str, Any] | None = None
+
+    def bare(self, problem: str) -> Outcome:
+        """The same ending without what came with it, which cannot be stored."""
+        return Outcome(self.ending, self.started_at, self.finished_at, error=self.error and problem)
 
 
 def classify(error: BaseException) -> tuple[Ending, str, float | None]:

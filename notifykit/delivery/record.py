@@ -20,6 +20,7 @@ from notifykit.model.codes import AttemptClass, MessageStatus
 from notifykit.model.trace import line
 from notifykit.settings import LEASE
 from notifykit.store import claiming, endings, traces
+from notifykit.store.claiming import ClaimedJob, Later
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
@@ -53,6 +54,7 @@ CLASSES = {
     "sent": AttemptClass.SENT.value,
     "transient": AttemptClass.TRANSIENT.value,
     "permanent": AttemptClass.PERMANENT.value,
+    "overdue": AttemptClass.UNKNOWN.value,
 }
 UNKNOWN = AttemptClass.UNKNOWN.value
 KINDS = {
@@ -95,36 +97,54 @@ class Tally:
         return Tally(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
 
 
-def record(unit: Unit, owner: str, entries: Sequence[Entry]) -> Tally:
+def record(unit: Unit, entries: Sequence[Entry], begun: Sequence[ClaimedJob] = ()) -> Tally:
     """Write what becomes of claimed jobs.
 
-    The fenced change of the job comes first: a job that somebody else has taken over meanwhile changes nothing.
+    The fenced change of the job comes first: a job that somebody else has taken over meanwhile changes nothing. Then
+    their runs are locked, so that nobody stops them meanwhile.
 
     Args:
         unit: A unit of its own.
-        owner: Who claimed the jobs.
         entries: The jobs.
+        begun: Jobs whose calls had begun, and whose end nobody will tell: they are left to their lease.
 
     Returns:
         How many messages ended here.
     """
-    mine = _fenced(unit, owner, entries)
-    if not mine:
-        return Tally()
-    messages = [entry for entry in mine if entry.task.message is not None]
+    leaving = [entry.task.job for entry in entries if entry.ruling.due_at is None]
+    staying = [_later(unit, entry) for entry in entries if entry.ruling.due_at is not None]
+    held = claiming.acknowledge(unit, leaving, staying)
+    claiming.note_begun(unit, begun)
+    mine = [entry for entry in entries if entry.task.job.id in held]
+    endings.lock_runs(unit, [entry.task.job.run for entry in mine])
+    return _write(unit, mine)
+
+
+def settle(unit: Unit, entries: Sequence[Entry]) -> Tally:
+    """Write what becomes of jobs without a call; this unit has locked them, and their runs.
+
+    Args:
+        unit: The unit of the claim.
+        entries: The jobs.
+    """
+    claiming.drop(unit, [entry.task.job[:2] for entry in entries if entry.ruling.due_at is None])
+    claiming.free(unit, [_later(unit, entry) for entry in entries if entry.ruling.due_at is not None])
+    return _write(unit, entries)
+
+
+def _write(unit: Unit, entries: Sequence[Entry]) -> Tally:
+    messages = [entry for entry in entries if entry.task.message is not None]
     _attempts(unit, messages)
     _messages(unit, messages)
     traces.append(unit, [(entry.task.job.run, _line(unit, entry)) for entry in messages if entry.ruling.status])
-    go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in mine if entry.task.message is None])
+    called = go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in entries if entry.task.message is None])
     ended = [entry for entry in messages if entry.ruling.status]
-    awaited = [entry.task.job.message for entry in ended if entry.task.is_awaited]
+    resumed = endings.resume(unit, [entry.task.job.message for entry in ended if entry.task.is_awaited])
     if ended:
-        endings.resume(unit, awaited)
         endings.drop_unlisted(unit, sorted({entry.task.job.run for entry in ended if entry.task.is_unlisted}))
         _announce(unit, ended)
     statuses = [entry.ruling.status for entry in ended]
-    called = sum(entry.task.message is None and entry.ruling.status is not None for entry in mine)
-    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), len(awaited) + called)
+    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), resumed + called)
 
 
 def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:
@@ -132,11 +152,12 @@ def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:
 
     Args:
         unit: The unit of the claim.
-        tasks: Messages whose lease had run out.
+        tasks: Claimed jobs, of which those count whose worker was lost in the call.
     """
     rows = []
     for task in tasks:
-        assert task.job.previous_lease is not None
+        if task.job.previous_lease is None or task.message is None:
+            continue
         began = unit.moment(task.job.previous_lease - LEASE)
         nothing = (None, None, None)
         rows.append((task.job.message, "", task.number - 1, "", task.key, UNKNOWN, *nothing, began, None))
@@ -144,20 +165,13 @@ def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:
         insert_rows(unit, DeliveryAttempt, ATTEMPT, rows)
 
 
-def _fenced(unit: Unit, owner: str, entries: Sequence[Entry]) -> list[Entry]:
-    leaving = [entry.task.job for entry in entries if entry.ruling.due_at is None]
-    staying = [entry for entry in entries if entry.ruling.due_at is not None]
-    hit = claiming.finish(unit, [(job.due_at, job.id, owner, job.attempt) for job in leaving]) if leaving else set()
-    if staying:
-        hit |= claiming.postpone(unit, [_put_off(unit, owner, entry) for entry in staying])
-    return [entry for entry in entries if entry.task.job.id in hit]
-
-
-def _put_off(unit: Unit, owner: str, entry: Entry) -> Any:
-    job, due_at = entry.task.job, entry.ruling.due_at
-    assert due_at is not None
-    unit.schedule(due_at)
-    return (job.due_at, job.id, owner, job.attempt, due_at, job.attempt if entry.ruling.burned else job.attempt - 1)
+def _later(unit: Unit, entry: Entry) -> Later:
+    job, ruling = entry.task.job, entry.ruling
+    assert ruling.due_at is not None
+    unit.schedule(ruling.due_at)
+    if ruling.burned:
+        return Later(job, ruling.due_at, job.attempt, 0)
+    return Later(job, ruling.due_at, job.attempt - 1, job.rescues)
 
 
 def _attempts(unit: Unit, entries: Sequence[Entry]) -> None:
@@ -200,7 +214,8 @@ def _messages(unit: Unit, entries: Sequence[Entry]) -> None:
 
 def _line(unit: Unit, entry: Entry) -> str:
     status, reason = entry.ruling.status, entry.ruling.reason
-    assert status is not None
+    if status not in KINDS:  # an unknown outcome is told by its attempt
+        return ""
     data = {"attempt": entry.task.number, "provider": entry.provider} if entry.provider else None
     return line(micros(unit.now), entry.task.step.id, KINDS[status], reason, data)
 

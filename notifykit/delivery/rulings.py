@@ -87,6 +87,8 @@ def after_call(task: Task, outcome: Outcome, now: datetime) -> Ruling | None:
             return None
         case "sent":
             return SENT
+        case "overdue":
+            return Ruling(MessageStatus.UNKNOWN, outcome.error)
         case "unsent":
             return Ruling(due_at=task.job.due_at, burned=False)
         case "transient" if task.job.attempt < ATTEMPTS:

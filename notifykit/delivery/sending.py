@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import threading
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from notifykit.clock import Clock, monotonic
 from notifykit.delivery.outcomes import Outcome, classify, receipt_of, words
+from notifykit.delivery.task import Task
 from notifykit.errors import PermanentDeliveryError
 from notifykit.model.codes import Channel
 from notifykit.providers import Integration
+from notifykit.settings import BEGINS_WITHIN, LEASE
+from notifykit.store import claiming
+from notifykit.store.stops import Stops
+from notifykit.store.unit import Unit
 
 Function = Callable[[Any], Any]
 InThread = Callable[..., Awaitable[Any]]
@@ -71,24 +77,80 @@ class Prepared:
 
 
 @dataclass(slots=True)
+class Window:
+    """The time in which the calls of one claim may begin; those that have not by then are given back.
+
+    Attributes:
+        clock: The engine's clock.
+        lease_until: From then on the jobs may be somebody else's.
+        stops: Whom this process stops.
+        since: The last number of `stops` that the claim has seen.
+        deadline: From then on (`clock.monotonic`) the budget of the drain is spent; the first call begins in any case.
+        closes: From then on (`clock.monotonic`) what was looked at when it was claimed is too old.
+        lock: Held while it is decided whether a call begins.
+    """
+
+    clock: Clock
+    lease_until: datetime
+    stops: Stops = field(default_factory=Stops)
+    since: int = 0
+    deadline: float | None = None
+    closes: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether one more call may begin; the first one opens the window."""
+        present = monotonic()
+        if self.closes is None:
+            self.closes = present + BEGINS_WITHIN
+            return now < self.lease_until
+        return now < self.lease_until and present < min(self.closes, self.deadline or self.closes)
+
+
+@dataclass(slots=True, eq=False)
 class Call:
     """One call to make.
 
     Attributes:
+        task: The job that it is made for.
         sender: Whom to call.
         prepare: Makes what it is called with; renders.
-        clock: The engine's clock.
-        lease_until: From then on the job may be somebody else's, and the call is not made any more.
-        deadline: From then on (`clock.monotonic`) the budget of the drain is spent, and neither.
+        window: When it may begin.
         check: Makes a custom step's result of what was answered; raises `PermanentDeliveryError` where it is none.
+        since: When it was its turn, by `clock.monotonic`.
+        has_begun: It was made, or is under way.
+        is_revoked: It may not begin any more.
+        seconds: How long it took, with what is rendered for it.
     """
 
+    task: Task
     sender: Sender
     prepare: Callable[[], Prepared]
-    clock: Clock
-    lease_until: datetime
-    deadline: float | None = None
+    window: Window
     check: Callable[[Any], Mapping[str, Any] | None] | None = None
+    since: float = 0.0
+    has_begun: bool = False
+    is_revoked: bool = False
+    seconds: float = 0.0
+
+    def unsent(self) -> Outcome:
+        """The outcome of a call that was not made."""
+        now = self.window.clock.now()
+        return Outcome("unsent", now, now)
+
+    def begin(self) -> bool:
+        """Begin, unless somebody in this process has stopped it since the claim; whether it does."""
+        window, facts = self.window, self.task.facts
+        with window.lock:
+            spared = window.stops.spares(facts.run, facts.subscriber_row, window.since)
+            self.has_begun = spared and not self.is_revoked
+        return self.has_begun
+
+    def revoke(self) -> bool:
+        """Let it not begin any more; whether it had not."""
+        with self.window.lock:
+            self.is_revoked = not self.has_begun
+        return self.is_revoked
 
 
 def make(call: Call) -> Outcome:
@@ -101,7 +163,7 @@ def make(call: Call) -> Outcome:
         How it ended; whatever the function raises is an outcome, but for what stops the process (`KeyboardInterrupt`,
         `SystemExit`), which leaves the job to its lease.
     """
-    started = call.clock.now()
+    started = call.window.clock.now()
     ready = _ready(call, started)
     if isinstance(ready, Outcome):
         return ready
@@ -125,7 +187,7 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
     Returns:
         As `make`; a cancelled task leaves the job to its lease.
     """
-    started = call.clock.now()
+    started = call.window.clock.now()
     ready = _ready(call, started)
     if isinstance(ready, Outcome):
         return ready
@@ -151,23 +213,40 @@ def is_async(function: Function) -> bool:
 
 
 def _ready(call: Call, now: datetime) -> Prepared | Outcome:
-    if now >= call.lease_until or (call.deadline is not None and monotonic() >= call.deadline):
+    """What the call is made with; from here on it has begun."""
+    call.since = monotonic()
+    if not call.window.is_open(now):
         return Outcome("unsent", now, now)
     try:
-        return call.prepare()
+        ready = call.prepare()
     except Exception as error:
         return Outcome("unrendered", now, now, error=words(error))
+    return ready if call.begin() else Outcome("unsent", now, now)
+
+
+def renew(calls: Collection[Call], unit: Unit) -> None:
+    """Renew the leases of calls that take long, so that nobody else makes them beside."""
+    until = unit.now + LEASE
+    claiming.renew(unit, [call.task.job for call in calls], until)
+
+
+def overdue(call: Call, seconds: float) -> Outcome:
+    """The outcome of a call whose end nobody waits for any more."""
+    now = call.window.clock.now()
+    return Outcome("overdue", now - timedelta(seconds=seconds), now, error=f"no answer within {seconds:g} seconds")
 
 
 def _answered(call: Call, ready: Prepared, started: datetime, answer: Any) -> Outcome:
+    call.seconds = monotonic() - call.since
     result = None if call.check is None else call.check(answer)
     receipt = receipt_of(answer)
-    return Outcome("sent", started, call.clock.now(), receipt=receipt, result=result, content=ready.content)
+    return Outcome("sent", started, call.window.clock.now(), receipt=receipt, result=result, content=ready.content)
 
 
 def _raised(call: Call, ready: Prepared, started: datetime, error: BaseException) -> Outcome:
+    call.seconds = monotonic() - call.since
     ending, words, after = classify(error)
-    return Outcome(ending, started, call.clock.now(), error=words, retry_after=after, content=ready.content)
+    return Outcome(ending, started, call.window.clock.now(), error=words, retry_after=after, content=ready.content)
 
 
 def _discard(answer: Any) -> None:

@@ -43,6 +43,7 @@ from notifykit.results import (
     TopicDetails,
     TriggerResult,
 )
+from notifykit.settings import CALL_TIMEOUT
 from notifykit.signals import AsyncHook, AsyncOn
 from notifykit.store.unit import Repeatable
 from notifykit.workflow.definition import Notice, Trigger, Workflow
@@ -917,17 +918,28 @@ class AsyncEngine(AsyncDoor):
         """
         return self._runtime.signals.hook(channel)
 
-    async def drain(self, only: TriggerResult | None = None, *, seconds: float | None = None) -> DrainReport:
+    async def drain(
+        self,
+        only: TriggerResult | None = None,
+        *,
+        seconds: float | None = None,
+        concurrency: int = 1,
+        timeout: float = CALL_TIMEOUT,
+    ) -> DrainReport:
         """Do everything that is due now.
 
         Args:
             only: Do only the work of this trigger.
-            seconds: Stop when this budget is spent.
+            seconds: Stop when this budget is spent; locks are waited for no longer than that either.
+            concurrency: Calls to the outside that are made at once: one, here, or several beside each other, on an
+                `Engine` in threads of this drain's own, on an `AsyncEngine` in tasks.
+            timeout: Seconds that one of several calls may take; after that its message is `unknown`.
 
         Returns:
             What was done, what waits for a provider, and when the next work is due.
 
         Raises:
+            InputError: An argument is refused.
             UnitError: A unit of this engine is open here.
 
         Example:
@@ -935,9 +947,10 @@ class AsyncEngine(AsyncDoor):
             report = notify.drain(seconds=0.02)
             ```
         """
-        from notifykit.doors.draining import drain
+        from notifykit.doors.draining import Options, drain
 
-        return await self._own.drive(drain(self._runtime, only, seconds))
+        options = Options(seconds, concurrency, timeout)
+        return await self._own.drive(drain(self._runtime, only, options), options)
 
     async def migrate(self) -> None:
         """Bring the schema up to date, on a server too.

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifykit.clock import Clock, SystemClock
-from notifykit.delivery.sending import make_awaited
+from notifykit.delivery.sending import Call, renew
 from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
+from notifykit.doors.awaited_calling import awaited_calling
 from notifykit.doors.awaited_host import awaited, sync_face
-from notifykit.doors.draining import Send, Work
+from notifykit.doors.draining import Options, Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
 from notifykit.doors.reentry import check, entered
@@ -168,24 +170,29 @@ class AsyncOwnStanding(AsyncStanding):
                 async with turn.taken():
                     turn.ended = True
 
-    async def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
+    async def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
+        calls = awaited_calling(options.concurrency, options.timeout, self._renew)
         try:
             step = next(steps)
             while True:
+                answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer: Any = await self.run(Repeatable(step.call), write=True)
+                        answer = await self.run(Repeatable(step.call), write=step.write)
                     else:
-                        answer = step.outcomes
-                        for call in step.calls:
-                            answer.append(await make_awaited(call, asyncio.to_thread))
+                        await calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            await calls.close()
+
+    async def _renew(self, calls: Collection[Call]) -> None:
+        await self.run(Repeatable(partial(renew, calls)), write=True)
 
     async def settle(self) -> None:
         """Run or drop the effects of host transactions that have ended since the last call."""

@@ -5,55 +5,97 @@ Written once, as a generator that says what is to be done next; the doors do it,
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from notifykit.clock import monotonic
-from notifykit.delivery.claim import Batch, claim
-from notifykit.delivery.outcomes import Outcome
+from notifykit.delivery import claim as claims
+from notifykit.delivery.claim import Batch, Claimant, claim
+from notifykit.delivery.outcomes import Outcome, words
 from notifykit.delivery.record import Entry, Tally, record
+from notifykit.delivery.retry import back_off
 from notifykit.delivery.rulings import after_call
 from notifykit.delivery.sending import Call, Senders
 from notifykit.delivery.waiting import waiting_for
 from notifykit.doors.runtime import Runtime
 from notifykit.errors import InputError
-from notifykit.flow.due import advance_due
+from notifykit.flow import due
+from notifykit.flow.due import Advanced, advance_due
 from notifykit.resources.references import ABSENT, event_row
 from notifykit.resources.versions import newer
 from notifykit.results import DrainReport, TriggerResult
-from notifykit.settings import CLAIM, LEASE
-from notifykit.store.claiming import next_due
+from notifykit.settings import ATTEMPTS, CALL_TIMEOUT
+from notifykit.store.claiming import ClaimedJob, DueAdvance, Scope, due_advances, due_calls, give_back, is_due, next_due
+from notifykit.store.faults import is_of_the_work
 from notifykit.store.unit import Unit
 
 T = TypeVar("T")
 
-QUICK = 0.25
-SLOW = LEASE.total_seconds() / 4
-"""Seconds that the calls of one claim take."""
+logger = logging.getLogger("notifykit.doors")
+
+LOST_FIRST = 16
+"""One claim in so many looks first at jobs whose worker was lost."""
+FRUITLESS = 3
+"""Claims in a row whose calls were all given back, after which a drain leaves it at that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[T]):
-    """Something to do in a unit of its own; what it returns is sent back in."""
+    """Something to do in a unit of its own; what it returns is sent back in.
+
+    Attributes:
+        call: Gets the unit.
+        write: It may change rows.
+    """
 
     call: Callable[[Unit], T]
+    write: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Calls to make outside any transaction, one after the other; `outcomes` is sent back in, one for each call.
+    """Calls to make outside any transaction, beside those that are under way; goes on when one has ended.
 
     Attributes:
-        calls: The calls.
-        outcomes: The driver appends how each ended, so that they are known even where it is stopped in between.
+        calls: The calls to begin.
+        ended: The driver appends how each ended, so that it is known even where it is stopped in between.
     """
 
     calls: Sequence[Call]
-    outcomes: list[Outcome] = field(default_factory=list)
+    ended: list[tuple[Call, Outcome]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a drain works.
+
+    Attributes:
+        seconds: Its budget, or None.
+        concurrency: Calls that are made at once.
+        timeout: Seconds that a call may take where several are made at once.
+    """
+
+    seconds: float | None = None
+    concurrency: int = 1
+    timeout: float = CALL_TIMEOUT
+
+    def __post_init__(self) -> None:
+        """Refuse what is no budget and no number.
+
+        Raises:
+            InputError: Names the argument.
+        """
+        if self.seconds is not None and not (_is_number(self.seconds) and self.seconds >= 0):
+            raise _refused("seconds", "a number that is not negative", self.seconds)
+        if not (_is_number(self.concurrency) and self.concurrency >= 1 and self.concurrency == int(self.concurrency)):
+            raise _refused("concurrency", "a whole number of at least 1", self.concurrency)
+        if not (_is_number(self.timeout) and self.timeout > 0):
+            raise _refused("timeout", "a number of seconds above 0", self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,103 +107,229 @@ class Rest:
 
 
 def drain(
-    runtime: Runtime[Any], only: TriggerResult | None, seconds: float | None
+    runtime: Runtime[Any], only: TriggerResult | None, options: Options
 ) -> Generator[Work[Any] | Send, Any, DrainReport]:
     """Do everything that is due now.
 
     Args:
         runtime: The engine's.
         only: Do only the work of this trigger.
-        seconds: Stop after this time; at least one chunk of work is done.
+        options: How.
 
     Returns:
         What was done.
 
     Raises:
-        InputError: An argument is none of these.
+        InputError: `only` is no result of a trigger.
     """
-    deadline = _deadline(seconds)
+    deadline = None if options.seconds is None else monotonic() + options.seconds
     event = None
     if only is not None:
-        event = yield Work(partial(_event, _transaction_id(only)))
+        event = yield Work(partial(_event, _transaction_id(only)), write=False)
         if event == ABSENT:
             return DrainReport()
-    return (yield from _Drain(runtime, event, deadline).work())
+    return (yield from _Drain(runtime, Scope(event), deadline, options.concurrency).work())
 
 
 class _Drain:
     """One drain under way."""
 
-    def __init__(self, runtime: Runtime[Any], event: int | None, deadline: float | None) -> None:
+    def __init__(self, runtime: Runtime[Any], scope: Scope, deadline: float | None, concurrency: int) -> None:
         self.runtime = runtime
         self.senders = Senders(runtime.hooks, runtime.integrations, runtime.outbox)
-        self.event = event
+        self.scope = scope
         self.deadline = deadline
-        self.limit = CLAIM
+        self.concurrency = concurrency
         self.advanced = 0
         self.tally = Tally()
+        self.done = 0
         self.put_off: set[int] = set()
         self.waiting: Counter[str] = Counter()
+        self.claims = 0
+        self.claiming = ""
+        self.under_way: set[Call] = set()
+        self.sent = Send(())
 
     def work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
-        """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
-        while True:
-            advanced: int = yield Work(lambda unit: advance_due(unit, limit=unit.chunk, event=self.event))
-            self.advanced += advanced
-            rest, resumed = None, self.tally.resumed
-            while rest is None and resumed == self.tally.resumed and not self._is_spent():
-                batch, rest = yield Work(self._claim)
-                self._count(batch)
-                if batch.calls:
-                    yield from self._send(batch)
-            if self._is_spent():
-                return self._report((yield Work(self._left)))
-            if rest is not None and not advanced and resumed == self.tally.resumed:
-                return self._report(rest)
-
-    def _claim(self, unit: Unit) -> tuple[Batch, Rest | None]:
-        batch = claim(
-            unit, self.senders, owner=self.runtime.owner, limit=self.limit, event=self.event, deadline=self.deadline
-        )
-        # What waits for a provider is due again in a minute; a drain that takes longer must end all the same.
-        stalled = len(batch.put_off & self.put_off) == batch.claimed
-        return batch, self._rest(unit) if stalled else None
-
-    def _count(self, batch: Batch) -> None:
-        """Keep what a claim came to: once it is committed, for a unit may be done again."""
-        self.tally += batch.tally
-        self.waiting += batch.waiting
-        self.put_off |= batch.put_off
-
-    def _send(self, batch: Batch) -> Generator[Work[Any] | Send, Any, None]:
-        send, started = Send([call for _, call in batch.calls]), monotonic()
+        """Do what is due; whatever stops that, calls that have not begun are given back."""
         try:
-            outcomes = yield send
+            return (yield from self._work())
         except GeneratorExit:
             raise
         except BaseException:
-            yield Work(partial(self._record, batch, send.outcomes))
+            yield Work(self._stop)
             raise
-        self._adapt(monotonic() - started)
-        self.tally += yield Work(partial(self._record, batch, outcomes))
 
-    def _adapt(self, seconds: float) -> None:
-        """Claim more at once of what is quick, less of what is slow: a crash leaves the whole batch uncertain."""
-        if seconds < QUICK:
-            self.limit = min(self.limit * 2, self.runtime.chunk)
-        elif seconds > SLOW:
-            self.limit = max(self.limit // 2, 1)
+    def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
+        """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
+        while True:
+            advances, calls = yield Work(self._is_due, write=False)
+            before = self.done
+            if advances:
+                yield from self._advance()
+            if (advances or calls) and not self._is_spent():
+                yield from self._deliver()
+            if self._is_spent():
+                return self._report((yield Work(self._left, write=False)))
+            if self.done == before:
+                return self._report((yield Work(self._rest, write=False)))
 
-    def _record(self, batch: Batch, outcomes: Sequence[Outcome], unit: Unit) -> Tally:
-        entries = [
-            Entry(task, ruling, outcome, call.sender.name)
-            for (task, call), outcome in zip(batch.calls, outcomes, strict=False)
-            if (ruling := after_call(task, outcome, unit.now)) is not None
-        ]
-        return record(unit, self.runtime.owner, entries)
+    # -- runs that go on
+
+    def _advance(self) -> Generator[Work[Any], Any, None]:
+        """Move a chunk of runs on; one by one where that fails, so that none holds up the others."""
+        try:
+            self._moved((yield Work(partial(self._advance_due, self.scope))))
+            return
+        except Exception as error:
+            self._check(error)
+        jobs: list[DueAdvance] = yield Work(self._due_advances, write=True)
+        for job in jobs:
+            try:
+                self._moved((yield Work(partial(self._advance_due, Scope(job=job[:2])))))
+            except Exception as error:
+                self._check(error)
+                logger.exception("a run cannot go on; it is tried again later")
+                yield Work(partial(self._put_run_off, job, words(error)))
+                self.done += 1
+
+    def _moved(self, advanced: Advanced) -> None:
+        self.advanced += advanced.runs
+        self.done += advanced.jobs
+
+    def _advance_due(self, scope: Scope, unit: Unit) -> Advanced:
+        return advance_due(unit, limit=unit.chunk, scope=scope)
+
+    def _due_advances(self, unit: Unit) -> list[DueAdvance]:
+        return due_advances(unit, needs=_needs(unit), limit=unit.chunk, scope=self.scope, without=newer(unit))
+
+    def _put_run_off(self, job: DueAdvance, problem: str, unit: Unit) -> None:
+        due.put_off(unit, job, _again(unit, job.id, job.attempt + 1), problem)
+
+    # -- calls
+
+    def _deliver(self) -> Generator[Work[Any] | Send, Any, None]:
+        """Claim and call until nothing is left to call, or runs can go on because of it."""
+        resumed, fruitless, is_left = self.tally.resumed, 0, True
+        while True:
+            calls: Sequence[Call] = ()
+            room = self.runtime.pace.limit(self.concurrency, self.runtime.chunk) - len(self.under_way)
+            if is_left and room > 0 and resumed == self.tally.resumed and not self._is_spent():
+                before = self.done
+                batch = yield from self._claim(room)
+                calls, is_left = batch.calls, bool(batch.calls) or self.done > before
+            if not calls and not self.under_way:
+                if not is_left or resumed != self.tally.resumed or self._is_spent():
+                    return
+                continue
+            made = yield from self._send(calls)
+            fruitless = 0 if made or self.under_way else fruitless + 1
+            is_left = is_left and fruitless < FRUITLESS
+
+    def _claim(self, limit: int) -> Generator[Work[Any], Any, Batch]:
+        """Claim jobs; one by one where that fails, so that none holds up the others."""
+        by = self._claimant(limit)
+        try:
+            batch = yield Work(partial(claim, by=by))
+        except Exception as error:
+            self._check(error)
+            batch = yield from self._claim_each(limit)
+        self.tally += batch.tally
+        self.waiting += batch.waiting
+        # What waits for a provider is due again in a minute; a drain that takes longer must end all the same.
+        self.done += batch.settled - len(batch.put_off & self.put_off)
+        self.put_off |= batch.put_off
+        self.under_way.update(batch.calls)
+        self.claiming = ""
+        return batch  # type: ignore[no-any-return]
+
+    def _claim_each(self, limit: int) -> Generator[Work[Any], Any, Batch]:
+        whole = Batch()
+        jobs: list[ClaimedJob] = yield Work(partial(self._due_calls, limit))
+        for job in jobs:
+            by = replace(self._claimant(1), scope=Scope(job=job[:2]))
+            try:
+                whole.add((yield Work(partial(claim, by=by))))
+            except Exception as error:
+                self._check(error)
+                logger.exception("a job cannot be claimed; it is tried again later")
+                self.tally += yield Work(partial(self._put_job_off, job, words(error)))
+                self.done += 1
+        return whole
+
+    def _claimant(self, limit: int) -> Claimant:
+        at_once = max(self.concurrency - len(self.under_way), 1)
+        self.claiming = self.runtime.next_claim()
+        self.claims += 1
+        return Claimant(
+            self.claiming,
+            self.senders,
+            limit,
+            at_once,
+            self.runtime.stops.last,
+            self.deadline,
+            self.scope,
+            lost_first=self.claims % LOST_FIRST == 0,
+        )
+
+    def _due_calls(self, limit: int, unit: Unit) -> list[ClaimedJob]:
+        return due_calls(unit, needs=_needs(unit), limit=limit, scope=self.scope, without=newer(unit))
+
+    def _put_job_off(self, job: ClaimedJob, problem: str, unit: Unit) -> Tally:
+        return claims.put_off(unit, job, _again(unit, job.id, job.attempt), problem)
+
+    def _send(self, calls: Sequence[Call]) -> Generator[Work[Any] | Send, Any, int]:
+        """Make calls, and record those that have ended; how many were really made."""
+        self.sent = send = Send(calls)
+        yield send
+        yield from self._record(send.ended)
+        self.under_way.difference_update(call for call, _ in send.ended)
+        self.sent = Send(())
+        made = [call.seconds for call, _ in send.ended if call.has_begun]
+        self.runtime.pace.note(len(made), sum(made))
+        self.done += len(made)
+        return len(made)
+
+    def _stop(self, unit: Unit) -> None:
+        """Record what is known of calls when a drain is stopped: those not begun go back, others keep their lease."""
+        ended = self.sent.ended
+        left = self.under_way - {call for call, _ in ended}
+        back = [(call, call.unsent()) for call in left if call.revoke()]
+        begun = [call.task.job for call in left if call.has_begun]
+        if ended or left:
+            _recorded([*ended, *back], begun, unit)
+        if self.claiming:
+            give_back(unit, self.claiming)
+
+    def _record(self, ended: Sequence[tuple[Call, Outcome]]) -> Generator[Work[Any], Any, None]:
+        """Record how calls ended; one by one where that fails, so that what cannot be kept costs one job only."""
+        if not ended:
+            return
+        try:
+            self.tally += yield Work(partial(_recorded, ended, ()))
+            return
+        except Exception as error:
+            self._check(error)
+        for call, outcome in ended:
+            try:
+                self.tally += yield Work(partial(_recorded, [(call, outcome)], ()))
+            except Exception as error:
+                self._check(error)
+                logger.exception("what was answered to %s cannot be stored; only how it ended is kept", call.task.key)
+                self.tally += yield Work(partial(_recorded, [(call, outcome.bare(words(error)))], ()))
+
+    # -- the end
+
+    def _check(self, error: Exception) -> None:
+        """Let an error pass that does not lie in the work: other work would fail as well."""
+        if not is_of_the_work(error):
+            raise error
+
+    def _is_due(self, unit: Unit) -> tuple[bool, bool]:
+        return is_due(unit, needs=_needs(unit), scope=self.scope, without=newer(unit))
 
     def _rest(self, unit: Unit) -> Rest:
-        return Rest(waiting_for(unit, self.senders, self.event), _next_due(unit))
+        return Rest(waiting_for(unit, self.senders, self.scope.event), _next_due(unit))
 
     def _left(self, unit: Unit) -> Rest:
         """The rest after the budget is spent: nobody counts what may be millions of jobs."""
@@ -174,16 +342,35 @@ class _Drain:
         return DrainReport(self.advanced, self.tally.sent, self.tally.failed, dict(rest.waiting_for), rest.next_due)
 
 
+def _recorded(ended: Sequence[tuple[Call, Outcome]], begun: Sequence[ClaimedJob], unit: Unit) -> Tally:
+    entries = [
+        Entry(call.task, ruling, outcome, call.sender.name)
+        for call, outcome in ended
+        if (ruling := after_call(call.task, outcome, unit.now)) is not None
+    ]
+    abandoned = [call.task.job for call, outcome in ended if outcome.ending == "abandoned"]
+    return record(unit, entries, [*begun, *abandoned])
+
+
+def _again(unit: Unit, job: int, attempt: int) -> datetime | None:
+    """When to try again what could not even begin; None where it has been tried often enough."""
+    return unit.now + back_off(job, attempt) if attempt < ATTEMPTS else None
+
+
+def _needs(unit: Unit) -> list[str]:
+    return sorted(unit.registry.functions())
+
+
 def _next_due(unit: Unit) -> datetime | None:
-    return next_due(unit, sorted(unit.registry.functions()), newer(unit))
+    return next_due(unit, _needs(unit), newer(unit))
 
 
-def _deadline(seconds: Any) -> float | None:
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise InputError(f"seconds: a number that is not negative is expected, not {seconds!r}", field="seconds")
-    return monotonic() + seconds
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _refused(field: str, wanted: str, value: object) -> InputError:
+    return InputError(f"{field}: {wanted} is expected, not {value!r}", field=field)
 
 
 def _transaction_id(only: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
 from notifykit.clock import Clock, SystemClock
+from notifykit.doors.pace import Pace
 from notifykit.doors.pending import Pending
 from notifykit.errors import ConfigurationError, UnitError
 from notifykit.ids import new_owner
@@ -17,6 +19,7 @@ from notifykit.model.codes import Channel
 from notifykit.providers import Integration
 from notifykit.settings import ASYNC_CHUNK, CHUNK
 from notifykit.signals import Signals
+from notifykit.store.stops import Stops
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 
@@ -37,6 +40,8 @@ class Runtime(Generic[D]):
         integrations: Configured providers, in the order in which they are asked.
         outbox: Takes every outgoing message in the sandbox, before hooks and integrations.
         owner: Under which this process claims jobs.
+        stops: Whom this process stops.
+        pace: How quick the calls to the outside are.
         chunk: Runs a chunk.
         awaited: The engine is awaited.
         pending: Effects of host transactions whose end nobody tells.
@@ -50,10 +55,13 @@ class Runtime(Generic[D]):
     integrations: tuple[Integration, ...] = ()
     outbox: Callable[[Any], Any] | None = None
     owner: str = field(default_factory=new_owner)
+    stops: Stops = field(default_factory=Stops)
+    pace: Pace = field(default_factory=Pace)
     chunk: int = 0
     pending: list[Pending] = field(default_factory=list)
     closed: bool = False
     noted_loop: bool = False
+    _claims: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
     def hooks(self) -> dict[Channel, Callable[[Any], Any]]:
@@ -71,6 +79,10 @@ class Runtime(Generic[D]):
             if not isinstance(each, Integration):
                 raise ConfigurationError(f"integrations: an Integration is expected, not {type(each).__name__}")
         self.chunk = self.chunk or (ASYNC_CHUNK if self.awaited else CHUNK)
+
+    def next_claim(self) -> str:
+        """The owner of a claim, which no other claim has."""
+        return f"{self.owner}-{next(self._claims)}"
 
     def unit(self, connection: Connection, *, tenant: str | None = None, joined: bool = False) -> Unit:
         """A unit on a transaction that is open.
@@ -90,6 +102,7 @@ class Runtime(Generic[D]):
             tenant=tenant,
             chunk=self.chunk,
             joined=joined,
+            stops=self.stops,
         )
 
     def check_open(self) -> None:

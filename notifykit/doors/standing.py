@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +27,8 @@ from notifykit.signals import Signals
 from notifykit.store.unit import Repeatable, Unit
 
 if TYPE_CHECKING:
-    from notifykit.doors.draining import Send, Work
+    from notifykit.delivery.sending import Call
+    from notifykit.doors.draining import Options, Send, Work
     from notifykit.store.database import Database
     from notifykit.store.schema import Migrate
     from notifykit.store.sqlite import Durability
@@ -122,27 +123,34 @@ class OwnStanding(Standing):
                 with turn.lock:
                     turn.ended = True
 
-    def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
+    def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
-        from notifykit.delivery.sending import make
+        from notifykit.doors.calling import calling
         from notifykit.doors.draining import Work
 
+        calls = calling(options.concurrency, options.timeout, self._renew)
         try:
             step = next(steps)
             while True:
+                answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer: Any = self.run(Repeatable(step.call), write=True)
+                        answer = self.run(Repeatable(step.call), write=step.write)
                     else:
-                        answer = step.outcomes
-                        for call in step.calls:
-                            answer.append(make(call))
+                        calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            calls.close()
+
+    def _renew(self, calls: Collection[Call]) -> None:
+        from notifykit.delivery.sending import renew
+
+        self.run(Repeatable(partial(renew, calls)), write=True)
 
     def settle(self) -> None:
         """Run or drop the effects of host transactions that have ended since the last call."""

@@ -1,34 +1,47 @@
 """Due work that needs nothing but the database: delays that are over, outcomes that a run waited for.
 
-Taken, advanced and finished in one transaction, without a lease.
+Taken, advanced and finished in one transaction, without a lease. A job is a hint that a run may go on; whether it does
+is read from the run, once it is locked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete
-
+from notifykit.clock import micros
 from notifykit.flow import apply, facts
 from notifykit.flow.advance import World, advance
 from notifykit.flow.runs import Changes, Origin, Runs
 from notifykit.flow.trail import Mark, Trail
-from notifykit.model.codes import JobKind, RunStatus
-from notifykit.model.tables import job
+from notifykit.model.codes import RunStatus
+from notifykit.model.subscriber import UNLISTED
+from notifykit.model.trace import line
 from notifykit.resources import run_facts, versions
+from notifykit.resources.messages import tell_stopped
 from notifykit.resources.run_facts import RunFacts
-from notifykit.store.claiming import due_advances
-from notifykit.store.endings import drop_unlisted
-from notifykit.store.statement import Statement, within
+from notifykit.store import traces
+from notifykit.store.claiming import EVERYTHING, DueAdvance, Scope, drop, due_advances, postpone
+from notifykit.store.endings import SUBSCRIBER_DELETED, drop_unlisted, fail, lock_runs, stop
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import StoredVersion
 from notifykit.workflow.steps import Custom, Delay, Step
 
-FINISH = Statement(
-    delete(job).where(within(job.c.run, "runs"), job.c.kind == JobKind.ADVANCE.value, job.c.due_at <= bindparam("now"))
-)
 FAILED = RunStatus.FAILED.value
+
+
+class Advanced(NamedTuple):
+    """What one chunk of due work came to.
+
+    Attributes:
+        runs: Runs that went on.
+        jobs: Jobs that are done with; 0 means that nothing is due, or that others are at it.
+    """
+
+    runs: int
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +54,42 @@ class _Resumed:
     over: bool
 
 
-def advance_due(unit: Unit, *, limit: int, event: int | None = None) -> int:
-    """Move on the runs whose wait is over.
+def advance_due(unit: Unit, *, limit: int, scope: Scope = EVERYTHING) -> Advanced:
+    """Move on the runs whose wait is over; those that another unit has locked are left for later.
 
     Args:
         unit: A unit that may write.
         limit: How many jobs at most.
-        event: Only those of one event.
+        scope: Only this work.
 
     Returns:
-        How many jobs were taken; 0 means that nothing is due.
+        How many runs went on, and how many jobs were dealt with.
     """
-    numbers, known = _due(unit, limit, event)
-    if not numbers:
-        return 0
-    FINISH.run(unit, runs=numbers, now=unit.now)
+    jobs, locked, known = _due(unit, limit, scope)
+    mine = [job for job in jobs if job.run in locked or job.run not in known]
+    drop(unit, [job[:2] for job in mine])
+    due = {job.run: known[job.run] for job in mine if job.run in known and _goes_on(job, known[job.run])}
+    gone = [run for run, found in due.items() if found.person is None]
+    if gone:
+        stop(unit, {run: locked[run] for run in gone}, SUBSCRIBER_DELETED, tell_stopped)
+    going = [found for found in due.values() if found.person is not None]
+    if going:
+        _move(unit, going)
+    return Advanced(len(due), len(mine))
+
+
+def _goes_on(job: DueAdvance, found: RunFacts) -> bool:
+    """Whether a run still waits for just this: a message that is sent again is waited for once more."""
+    if found.status != RunStatus.WAITING or found.step != job.step:
+        return False
+    record = found.records.get(found.version.workflow.steps[found.step].id)
+    return record is None or record.get("delivery") != "queued"
+
+
+def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
     instant = apply.instant_of(unit)
     trail = Trail(instant)
-    going = [_resume(known[run], trail) for run in numbers if run in known and known[run].status == RunStatus.WAITING]
+    going = [_resume(found, trail) for found in due]
     groups = _groups(going)
     world = World(
         unit.environment,
@@ -69,20 +100,41 @@ def advance_due(unit: Unit, *, limit: int, event: int | None = None) -> int:
     )
     moved = [advance(runs, position, world) for position, runs in groups]
     apply.store_moved(unit, [*moved, *_ended(one for one in going if one.over)], trail)
-    if any(one.facts.person is not None and one.facts.person[1].startswith("\x1f") for one in going):
-        drop_unlisted(unit, numbers)
-    return len(numbers)
+    if any(found.person is not None and found.person[1].startswith(UNLISTED) for found in due):
+        drop_unlisted(unit, [found.run for found in due])
 
 
-def _due(unit: Unit, limit: int, event: int | None) -> tuple[list[int], dict[int, RunFacts]]:
-    """Runs that are due to go on, one for each job; what only a newer library can work on is left alone."""
+def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> None:
+    """Let a run that cannot be moved wait, so that it holds up no other one, or give it up.
+
+    Args:
+        unit: A unit of its own, after the one that failed.
+        job: The run's job.
+        until: When to try again; None: never.
+        problem: What went wrong.
+    """
+    found = due_advances(unit, needs=sorted(unit.registry.functions()), limit=1, scope=Scope(job=job[:2]))
+    if not found or not lock_runs(unit, [job.run], wait=False):
+        return
+    traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt + 1}))])
+    if until is None:
+        drop(unit, [job[:2]])
+        fail(unit, [job.run], problem)
+    else:
+        postpone(unit, job[:2], until, job.attempt + 1)
+        unit.schedule(until)
+
+
+def _due(unit: Unit, limit: int, scope: Scope) -> tuple[list[DueAdvance], dict[int, int], dict[int, RunFacts]]:
+    """Due jobs, the runs of them that could be locked, and what is known of all; a newer library's are left alone."""
     needs = sorted(unit.registry.functions())
     while True:
-        jobs = due_advances(unit, needs=needs, limit=limit, event=event, without=versions.newer(unit))
-        numbers = [run for _, _, run, _ in jobs]
-        known = run_facts.load(unit, numbers)
+        jobs = due_advances(unit, needs=needs, limit=limit, scope=scope, without=versions.newer(unit))
+        runs = sorted({job.run for job in jobs})
+        locked = lock_runs(unit, runs, wait=False)
+        known = run_facts.load(unit, runs)
         if not any(facts.version.newer for facts in known.values()):
-            return numbers, known
+            return jobs, locked, known
 
 
 def _resume(found: RunFacts, trail: Trail) -> _Resumed:

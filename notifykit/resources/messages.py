@@ -35,7 +35,8 @@ from notifykit.resources.references import (
 )
 from notifykit.results import Attempt, Message, MessageDetails, Page
 from notifykit.store import traces
-from notifykit.store.endings import shown
+from notifykit.store.claiming import drop
+from notifykit.store.endings import FREE_JOBS, lock_runs, shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
@@ -340,6 +341,7 @@ def _number(given: Any) -> int:
 
 def _retry(unit: Unit, ids: Sequence[int]) -> int:
     scope = scope_row(unit)
+    lock_runs(unit, [number >> STEP_BITS for number in ids])
     rows = [row for row in CANDIDATES.rows(unit, ids=ids) if _in_scope(unit, row[1], row[2], scope)]
     if missing := set(ids) - {row[0] for row in rows}:
         raise NotFoundError(f"there is no message {text_of('msg', min(missing))!r}")
@@ -354,15 +356,20 @@ def _retry(unit: Unit, ids: Sequence[int]) -> int:
 
 
 def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
-    """One job for each message, due now, with all its attempts before it; their numbers go on in `delivery_attempt`."""
-    runs = [number >> STEP_BITS for number in messages]
+    """One job for each message, due now, with all its attempts before it; their numbers go on in `delivery_attempt`.
+
+    A run that still waits for the outcome goes on waiting: the job that would let it go on has the same id, and goes.
+    If another unit has it just now, it will find the message queued.
+    """
+    runs = sorted({number >> STEP_BITS for number in messages})
+    wanted = set(messages)
+    drop(unit, [(due_at, number) for due_at, number in FREE_JOBS.rows(unit, runs=runs) if number in wanted])
     taken = {row[0] for row in OTHER_JOBS.rows(unit, runs=runs, now=unit.now)}
     columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
     rows = []
     for number in messages:
         of, step = run_and_step(number)
-        # a run that is to go on after this message has a job with the same id, and (due_at, id) is the key
-        due = unit.moment(unit.now - BEFORE if number in taken else unit.now)
+        due = unit.moment(unit.now - BEFORE if number in taken else unit.now)  # (due_at, id) is the key
         rows.append((due, number, JobKind.DELIVER.value, of, number, step, "", "", 0, 0))
     insert_rows(unit, Job, columns, rows)
     unit.schedule(unit.now)

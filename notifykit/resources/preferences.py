@@ -97,6 +97,8 @@ class Preferences(Namespace):
             target = of_workflow(definition.key)
         subject = _subject(self.unit, subscriber, LOCK)
         _store(self.unit, subject, target, choices)
+        if not all(choices.values()):
+            self.unit.stop(subscribers=[subject])
 
     @query
     def get(self, subscriber: Who, *, workflow: str | Workflow[Any, ...] | None = None) -> Mapping[Channel, bool]:

@@ -18,7 +18,7 @@ from notifykit.resources.references import ABSENT, key_text, subscriber_row
 from notifykit.resources.subscriber_fields import GivenSubscriber, parse, parse_many
 from notifykit.resources.subscriber_rows import COLUMNS, State, channels_of, load_many, save_many, state_of
 from notifykit.results import BulkUpsert, Page, Problem, Subscriber
-from notifykit.store.endings import end_runs
+from notifykit.store.endings import SUBSCRIBER_DELETED, end_runs
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
 
@@ -35,6 +35,11 @@ LISTING = Listing(
         "environment": subscriber.c.environment == bindparam("environment"),
         "listed": subscriber.c.subscriber_id.not_like(UNLISTED + "%"),
     },
+)
+LOCK = Statement(
+    select(subscriber.c.id)
+    .where(subscriber.c.environment == bindparam("environment"), subscriber.c.subscriber_id == bindparam("key"))
+    .with_for_update()
 )
 FORGET = tuple(
     Statement(delete(column.table).where(column == bindparam("row")))
@@ -179,12 +184,15 @@ class Subscribers(Namespace):
         Raises:
             NotFoundError: There is none with this id.
         """
-        number = subscriber_row(self.unit, key_text(subscriber_id, "subscriber_id"))
-        if number == ABSENT:
+        unit = self.unit
+        found = LOCK.row(unit, environment=unit.environment, key=key_text(subscriber_id, "subscriber_id"))
+        if found is None:
             raise NotFoundError(f"there is no subscriber {subscriber_id!r}")
-        end_runs(self.unit, reason="subscriber deleted", tell=tell_stopped, subscriber=number)
+        (number,) = found
+        end_runs(unit, reason=SUBSCRIBER_DELETED, tell=tell_stopped, subscriber=number)
         for statement in FORGET:
-            statement.run(self.unit, row=number)
+            statement.run(unit, row=number)
+        unit.stop(subscribers=[number])
 
 
 def _iterated(subscribers: Any) -> Iterator[Any]:

@@ -1,21 +1,21 @@
 """The queue: which waiting work is due, who has it, and how it ends.
 
-A claim is an owner and a lease, held only around calls to the outside. Whatever ends a claim is fenced by owner and
-attempt: a worker that was thought dead and lost its job to another one changes nothing. Each function reads the rows
-with a lock and then changes those it read, which is one and the same on every database: on SQLite the writer's lock
-covers both.
+A claim is an owner and a lease, held only around calls to the outside. Its owner is a name that no other claim has, and
+whatever ends it is fenced by owner and attempt: a worker that was thought dead and lost its job to another one changes
+nothing. Each function reads the rows with a lock and then changes those it read, which is one and the same on every
+database: on SQLite the writer's lock covers both. Jobs come first in a unit, and are never waited for after a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, or_, select, update
 from sqlmodel import col
 
-from notifykit.ids import run_and_step
 from notifykit.model import Event, Job, Run
 from notifykit.model.codes import JobKind
 from notifykit.store.rows import table_of
@@ -27,7 +27,9 @@ class ClaimedJob(NamedTuple):
     """A job as it is after the claim.
 
     Attributes:
-        previous_lease: When the lease of the worker that it was taken from ended, or None where it was free.
+        attempt: Counts this claim.
+        rescues: How many workers were lost in its call.
+        previous_lease: When the lease of a worker that was lost in its call ended; None where no call had begun.
     """
 
     due_at: datetime
@@ -40,10 +42,24 @@ class ClaimedJob(NamedTuple):
     attempt: int
     rescues: int
     previous_lease: datetime | None
+    owner: str = ""
+
+
+class DueAdvance(NamedTuple):
+    """A run that is due to go on."""
+
+    due_at: datetime
+    id: int
+    run: int
+    step: int
+    attempt: int
 
 
 TABLE = table_of(Job)
-FREE_OR_LOST = or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now"))
+BEHIND = "+"
+"""Ends the owner of a claimed job whose call waits for others of its claim: if its lease is lost, no call had begun."""
+IS_FREE = col(Job.owner) == ""
+IS_LOST = and_(col(Job.owner) != "", col(Job.lease_until) <= bindparam("now"))
 OF_EVENT = col(Job.run).in_(select(col(Run.id)).where(col(Run.event) == bindparam("event")))
 OF_A_VERSION = exists(
     select(col(Run.id))
@@ -52,19 +68,56 @@ OF_A_VERSION = exists(
 )
 """Only asked where there are versions that this process cannot work on: it reads two more rows a job."""
 ORDER = (col(Job.due_at), col(Job.id))
-JOB = ("due_at", "id", "kind", "run", "message", "step", "needs", "attempt", "rescues", "lease_until")
+JOB = ("due_at", "id", "kind", "run", "message", "step", "needs", "attempt", "rescues", "owner", "lease_until")
+THIS = (col(Job.due_at) == bindparam("at"), col(Job.id) == bindparam("job"))
+CALLS = (JobKind.DELIVER.value, JobKind.CUSTOM.value)
 
 
-def _due(columns: tuple[str, ...], *where: ColumnElement[bool]) -> tuple[Statement, ...]:
-    """The query for all due work, and for that of one event; the same twice more, without some versions."""
-    query = (
-        select(*(TABLE.c[name] for name in columns))
-        .where(col(Job.due_at) <= bindparam("now"), within(col(Job.needs), "needs"), *where)
-        .order_by(*ORDER)
-        .limit(bindparam("limit"))
-        .with_for_update(skip_locked=True)
-    )
-    return (*_but(query), *_but(query.where(OF_EVENT)))
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which due work is asked for: all of it, that of one event, or one job by its key.
+
+    Attributes:
+        event: Only the work of this event.
+        job: Only this job: its due time and id.
+    """
+
+    event: int | None = None
+    job: tuple[datetime, int] | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the statements of this scope want to know."""
+        if self.job is not None:
+            return {"at": self.job[0], "job": self.job[1]}
+        return {} if self.event is None else {"event": self.event}
+
+    def pick(self, due: Due) -> tuple[Statement, Statement]:
+        """The statements of this scope: the query, and the same without some versions."""
+        return due.one if self.job is not None else due.all if self.event is None else due.of_event
+
+
+EVERYTHING = Scope()
+
+
+class Due(NamedTuple):
+    """One query for due work in every scope."""
+
+    all: tuple[Statement, Statement]
+    of_event: tuple[Statement, Statement]
+    one: tuple[Statement, Statement]
+
+    @classmethod
+    def of(cls, columns: tuple[str, ...], *where: ColumnElement[bool], lock: bool = True) -> Due:
+        """The query for due work of some kind; jobs that another unit has locked are left out where it locks."""
+        query = (
+            select(*(TABLE.c[name] for name in columns))
+            .where(col(Job.due_at) <= bindparam("now"), within(col(Job.needs), "needs"), *where)
+            .order_by(*ORDER)
+            .limit(bindparam("limit"))
+        )
+        query = query.with_for_update(skip_locked=True) if lock else query
+        return cls(_but(query), _but(query.where(OF_EVENT)), _but(query.where(*THIS)))
 
 
 def _but(query: Select[Any]) -> tuple[Statement, Statement]:
@@ -72,9 +125,13 @@ def _but(query: Select[Any]) -> tuple[Statement, Statement]:
     return Statement(query), Statement(query.where(~OF_A_VERSION))
 
 
-CLAIMABLE = _due(JOB, FREE_OR_LOST, within(col(Job.kind), "kinds"))
-ADVANCES = _due(("due_at", "id", "run", "step"), col(Job.owner) == "", col(Job.kind) == JobKind.ADVANCE.value)
-THIS = (col(Job.due_at) == bindparam("at"), col(Job.id) == bindparam("job"))
+IS_CALL = col(Job.kind).in_(CALLS)
+IS_ADVANCE = (IS_FREE, col(Job.kind) == JobKind.ADVANCE.value)
+FREE_CALLS = Due.of(JOB, IS_FREE, IS_CALL)
+LOST_CALLS = Due.of(JOB, IS_LOST, IS_CALL)
+ADVANCES = Due.of(("due_at", "id", "run", "step", "attempt"), *IS_ADVANCE)
+ANY_CALL = Due.of(("id",), or_(IS_FREE, IS_LOST), IS_CALL, lock=False)
+ANY_ADVANCE = Due.of(("id",), *IS_ADVANCE, lock=False)
 CLAIM = Statement(
     update(Job)
     .where(*THIS)
@@ -95,10 +152,24 @@ DROP = Statement(delete(Job).where(*THIS))
 POSTPONE = Statement(
     update(Job)
     .where(*THIS)
-    .values(due_at=bindparam("until"), owner="", attempt=bindparam("attempt"), rescues=0, lease_until=None)
+    .values(
+        due_at=bindparam("until"),
+        owner="",
+        attempt=bindparam("attempt"),
+        rescues=bindparam("rescues"),
+        lease_until=None,
+    )
+)
+FENCED = (*THIS, col(Job.owner) == bindparam("held_by"))
+RENEW = Statement(update(Job).where(*FENCED).values(lease_until=bindparam("lease_until")))
+BEGUN = Statement(update(Job).where(*FENCED).values(owner=bindparam("owner")))
+GIVE_BACK = Statement(
+    update(Job)
+    .where(col(Job.due_at) <= bindparam("now"), within(col(Job.owner), "owners"))
+    .values(owner="", attempt=col(Job.attempt) - 1, lease_until=None)
 )
 NEXT_FREE, NEXT_FREE_BUT = _but(
-    select(col(Job.due_at)).where(col(Job.owner) == "", within(col(Job.needs), "needs")).order_by(*ORDER).limit(1)
+    select(col(Job.due_at)).where(IS_FREE, within(col(Job.needs), "needs")).order_by(*ORDER).limit(1)
 )
 NEXT_LOST, NEXT_LOST_BUT = _but(
     select(col(Job.lease_until))
@@ -108,140 +179,196 @@ NEXT_LOST, NEXT_LOST_BUT = _but(
 )
 
 
+class Later(NamedTuple):
+    """A claimed job that is to be free again.
+
+    Attributes:
+        until: When it is due.
+        attempt: The attempts made so far: less than the job's where no call was made.
+        rescues: The workers lost in its call so far.
+    """
+
+    job: ClaimedJob
+    until: datetime
+    attempt: int
+    rescues: int
+
+
 def claim(
-    unit: Unit,
-    *,
-    kinds: tuple[JobKind, ...],
-    needs: Sequence[str],
-    owner: str,
-    limit: int,
-    lease_until: datetime,
-    event: int | None = None,
+    unit: Unit, *, needs: Sequence[str], owner: str, limit: int, lease_until: datetime, scope: Scope = EVERYTHING
 ) -> list[ClaimedJob]:
-    """Take due jobs that are free, or whose worker's lease has ended: `due_calls` and `take` at once."""
-    jobs = due_calls(unit, kinds=kinds, needs=needs, limit=limit, event=event)
-    take(unit, jobs, owner=owner, lease_until=lease_until)
-    return jobs
+    """Take due jobs that are free, or one whose worker was lost: `due_calls` and `take` at once."""
+    jobs = due_calls(unit, needs=needs, limit=limit, scope=scope)
+    return take(unit, jobs, owner=owner, lease_until=lease_until)
 
 
 def due_calls(
     unit: Unit,
     *,
-    kinds: tuple[JobKind, ...],
     needs: Sequence[str],
     limit: int,
-    event: int | None = None,
+    scope: Scope = EVERYTHING,
     without: Sequence[int] = (),
+    lost_first: bool = False,
 ) -> list[ClaimedJob]:
-    """Due jobs that are free, or whose worker's lease has ended, locked until the unit ends.
+    """Due calls that are free, else one whose worker's lease has ended, locked until the unit ends.
+
+    Whoever was lost in a call may have been killed by it: such a job is tried alone, and after those that are free.
 
     Args:
         unit: The unit in which they are taken.
-        kinds: What this worker can do.
         needs: The host functions that this process has, as `workflow/step`; work that needs none is always found.
         limit: How many at most.
-        event: Only the work of one event.
+        scope: Only this work.
         without: Versions whose work is left to other processes.
+        lost_first: The other way round, so that they are not forgotten where free ones never end.
 
     Returns:
-        The jobs by due time as `take` leaves them: `attempt` counts this claim, `rescues` the workers that were lost
-        on the way.
+        The jobs by due time as `take` leaves them, but for their owner.
     """
-    kind = [kind.value for kind in kinds]
-    found = _found(CLAIMABLE, unit, event, without, needs=["", *needs], kinds=kind, limit=limit)
-    return [
-        ClaimedJob(*each, attempt + 1, rescues + (lease is not None), lease)  # type: ignore[call-arg]
-        for *each, attempt, rescues, lease in found
-    ]
+    kinds = ((FREE_CALLS, limit), (LOST_CALLS, 1))
+    for due, most in reversed(kinds) if lost_first else kinds:
+        if found := _rows(due, unit, scope, without, needs=["", *needs], limit=most):
+            return [_claimed(*row) for row in found]
+    return []
 
 
-def take(unit: Unit, jobs: Sequence[ClaimedJob], *, owner: str, lease_until: datetime) -> None:
+def _claimed(*row: Any) -> ClaimedJob:
+    *known, attempt, rescues, owner, lease = row
+    if not owner:
+        return ClaimedJob._make((*known, attempt + 1, rescues, None, ""))
+    if owner.endswith(BEHIND):
+        return ClaimedJob._make((*known, attempt, rescues, None, ""))
+    return ClaimedJob._make((*known, attempt + 1, rescues + 1, lease, ""))
+
+
+def take(
+    unit: Unit, jobs: Sequence[ClaimedJob], *, owner: str, lease_until: datetime, at_once: int = 1
+) -> list[ClaimedJob]:
     """Claim jobs that this unit has locked; they are nobody else's once it is committed.
 
     Args:
         unit: The unit that read them with `due_calls`.
         jobs: The jobs.
-        owner: This worker.
+        owner: The name of this claim, which no other one has.
         lease_until: When another worker may take them over.
+        at_once: How many of the calls begin at once; the others wait for those.
+
+    Returns:
+        The jobs with their owners.
     """
+    mine = [job._replace(owner=owner if at < at_once else owner + BEHIND) for at, job in enumerate(jobs)]
     CLAIM.many(
         unit,
         [
             {
                 "at": job.due_at,
                 "job": job.id,
-                "owner": owner,
+                "owner": job.owner,
                 "attempt": job.attempt,
                 "rescues": job.rescues,
                 "lease_until": lease_until,
             }
-            for job in jobs
+            for job in mine
+        ],
+    )
+    return mine
+
+
+def renew(unit: Unit, jobs: Iterable[ClaimedJob], lease_until: datetime) -> None:
+    """Keep jobs whose calls take long; one that was lost meanwhile stays lost."""
+    RENEW.many(unit, [_fenced(job) | {"lease_until": lease_until} for job in sorted(jobs)])
+
+
+def note_begun(unit: Unit, jobs: Iterable[ClaimedJob]) -> None:
+    """Note of calls that waited behind others that they had begun, and that nobody will tell how they end."""
+    BEGUN.many(
+        unit,
+        [
+            _fenced(job) | {"owner": job.owner.removesuffix(BEHIND)}
+            for job in sorted(jobs)
+            if job.owner.endswith(BEHIND)
         ],
     )
 
 
+def give_back(unit: Unit, owner: str) -> None:
+    """Free all jobs of a claim whose calls have not begun, where nobody knows any more which they are."""
+    GIVE_BACK.run(unit, now=unit.now, owners=[owner, owner + BEHIND])
+
+
 def due_advances(
-    unit: Unit, *, needs: Sequence[str], limit: int, event: int | None = None, without: Sequence[int] = ()
-) -> list[tuple[datetime, int, int, int]]:
+    unit: Unit, *, needs: Sequence[str], limit: int, scope: Scope = EVERYTHING, without: Sequence[int] = ()
+) -> list[DueAdvance]:
     """Runs that are due to go on, locked until the unit ends: work inside the database needs no lease.
 
     Args:
         unit: The unit, in which they are advanced and dropped.
         needs: The host functions that this process has.
         limit: How many at most.
-        event: Only the work of one event.
+        scope: Only this work.
         without: Versions whose work is left to other processes.
 
     Returns:
-        Due time, job, run and step of each, by due time.
+        The jobs, by due time.
     """
-    found = _found(ADVANCES, unit, event, without, needs=["", *needs], limit=limit)
-    return [(due_at, job, run, step) for due_at, job, run, step in found]
+    found = _rows(ADVANCES, unit, scope, without, needs=["", *needs], limit=limit)
+    return [DueAdvance._make(row) for row in found]
 
 
-def drop(unit: Unit, jobs: Sequence[tuple[datetime, int]]) -> None:
-    """Delete jobs that this unit has locked.
+def is_due(
+    unit: Unit, *, needs: Sequence[str], scope: Scope = EVERYTHING, without: Sequence[int] = ()
+) -> tuple[bool, bool]:
+    """Whether there are runs that are due to go on, and calls that are due; nothing is locked."""
+    values: dict[str, Any] = {"needs": ["", *needs], "limit": 1}
+    advances, calls = (bool(_rows(due, unit, scope, without, **values)) for due in (ANY_ADVANCE, ANY_CALL))
+    return advances, calls
 
-    Args:
-        unit: The unit that read them with `due_advances`.
-        jobs: Due time and job of each.
-    """
+
+def drop(unit: Unit, jobs: Iterable[tuple[datetime, int]]) -> None:
+    """Delete jobs that this unit has locked, each given by its due time and id."""
     DROP.many(unit, [{"at": due_at, "job": job} for due_at, job in sorted(jobs)])
 
 
-def finish(unit: Unit, jobs: Sequence[tuple[datetime, int, str, int]]) -> set[int]:
-    """Delete claimed jobs whose work is done. First in its unit, and only what it returns is gone on with.
+def postpone(unit: Unit, job: tuple[datetime, int], until: datetime, attempt: int) -> None:
+    """Let a job that this unit has locked be due later, with so many attempts behind it."""
+    POSTPONE.run(unit, at=job[0], job=job[1], until=until, attempt=attempt, rescues=0)
+
+
+def acknowledge(unit: Unit, done: Sequence[ClaimedJob], later: Sequence[Later] = ()) -> set[int]:
+    """End claims: jobs whose work is done go, others are due again.
+
+    It comes first in its unit, and only what it returns is gone on with.
 
     Args:
         unit: The unit that records what the work came to.
-        jobs: Due time, job, owner and attempt of each claim.
+        done: Claimed jobs whose work is done.
+        later: Claimed jobs that are to be free again.
 
     Returns:
-        The jobs that were still this claim's.
+        The ids of the jobs that were still this claim's.
     """
-    held = _held(unit, {(job[0], job[1]): (job[2], job[3]) for job in jobs})
-    drop(unit, held)
-    return {job for _, job in held}
+    held = _held(unit, [*done, *(each.job for each in later)])
+    drop(unit, [job[:2] for job in done if job.id in held])
+    free(unit, [each for each in later if each.job.id in held])
+    return held
 
 
-def postpone(unit: Unit, jobs: Sequence[tuple[datetime, int, str, int, datetime, int]]) -> set[int]:
-    """Free claimed jobs and let them be due later.
-
-    Args:
-        unit: The unit that records why.
-        jobs: Due time, job, owner and attempt of each claim, the new due time, and the attempts made so far: less than
-            `attempt` where the claim burnt none.
-
-    Returns:
-        The jobs that were still this claim's.
-    """
-    wanted = {(job[0], job[1]): job for job in jobs}
-    held = _held(unit, {key: (job[2], job[3]) for key, job in wanted.items()})
+def free(unit: Unit, later: Iterable[Later]) -> None:
+    """Let jobs that this unit has locked be free, and due later."""
     POSTPONE.many(
         unit,
-        [{"at": key[0], "job": key[1], "until": wanted[key][4], "attempt": wanted[key][5]} for key in sorted(held)],
+        [
+            {
+                "at": job.due_at,
+                "job": job.id,
+                "until": until,
+                "attempt": attempt,
+                "rescues": rescues,
+            }
+            for job, until, attempt, rescues in sorted(later)
+        ],
     )
-    return {job for _, job in held}
 
 
 def next_due(unit: Unit, needs: Sequence[str], without: Sequence[int] = ()) -> datetime | None:
@@ -258,21 +385,21 @@ def next_due(unit: Unit, needs: Sequence[str], without: Sequence[int] = ()) -> d
     return min((row[0] for row in (free, lost) if row), default=None)
 
 
-def _found(
-    due: tuple[Statement, ...], unit: Unit, event: int | None, without: Sequence[int], **values: Any
-) -> list[tuple[Any, ...]]:
-    statement = due[(event is not None) * 2 + bool(without)]
-    if event is not None:
-        values["event"] = event
+def _rows(due: Due, unit: Unit, scope: Scope, without: Sequence[int], **values: Any) -> list[tuple[Any, ...]]:
+    whole, but = scope.pick(due)
     if without:
         values["without"] = without
-    return statement.rows(unit, now=unit.now, **values)
+    return (but if without else whole).rows(unit, now=unit.now, **scope.values, **values)
 
 
-def _held(unit: Unit, claims: dict[tuple[datetime, int], tuple[str, int]]) -> list[tuple[datetime, int]]:
+def _fenced(job: ClaimedJob) -> dict[str, Any]:
+    return {"at": job.due_at, "job": job.id, "held_by": job.owner}
+
+
+def _held(unit: Unit, claims: Sequence[ClaimedJob]) -> set[int]:
     """Which claims still hold, their rows locked."""
     if not claims:
-        return []
-    jobs = [job for _, job in claims]
-    rows = HELD.rows(unit, runs=sorted({run_and_step(job)[0] for job in jobs}), jobs=jobs)
-    return [(due_at, job) for due_at, job, owner, attempt in rows if claims.get((due_at, job)) == (owner, attempt)]
+        return set()
+    rows = HELD.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
+    there = {(due_at, job): (owner, attempt) for due_at, job, owner, attempt in rows}
+    return {job.id for job in claims if there.get((job.due_at, job.id)) == (job.owner, job.attempt)}

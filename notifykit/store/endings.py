@@ -1,11 +1,17 @@
-"""How runs end before their time or go on after a delivery: statements that several rooms share."""
+"""How runs end before their time or go on after a delivery: statements that several rooms share.
+
+The order of locks, which every unit keeps: jobs, without waiting for those that another unit has; subscribers; runs in
+the order of their ids; messages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import islice
+from typing import Literal
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
 from notifykit.events import RunFinished
 from notifykit.ids import at_step, text_of
@@ -14,10 +20,16 @@ from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.subscriber import UNLISTED
 from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
 from notifykit.results import CancelReport
+from notifykit.store import claiming
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 
+Ending = Literal["failed", "cancelled"]
+Tell = Callable[[Unit, Sequence[int], str], None]
+SUBSCRIBER_DELETED = "subscriber deleted"
+TOGETHER = 1000
+"""Runs that are stopped together."""
 SCOPES = {
     "run": run.c.id == bindparam("run"),
     "event": run.c.event == bindparam("event"),
@@ -27,13 +39,15 @@ SCOPES = {
 
 
 @cache
-def open_jobs(*scopes: str) -> Statement:
-    """The jobs of the runs that lie in all of these scopes."""
+def open_runs(*scopes: str) -> Statement:
+    """The runs that lie in all of these scopes and still have something before them."""
     return Statement(
-        select(job.c.run, job.c.message, job.c.owner, run.c.status)
-        .join_from(job, run, run.c.id == job.c.run)
-        .where(*(SCOPES[scope] for scope in scopes))
-        .with_for_update(of=job)
+        select(run.c.id)
+        .where(
+            *(SCOPES[scope] for scope in scopes),
+            or_(run.c.status == RunStatus.WAITING.value, exists(select(job.c.id).where(job.c.run == run.c.id))),
+        )
+        .order_by(run.c.id)
     )
 
 
@@ -48,7 +62,24 @@ def sent_messages(*scopes: str) -> Statement:
     )
 
 
-DROP_JOBS = Statement(delete(job).where(within(job.c.run, "runs"), job.c.owner == ""))
+_RUNS = select(run.c.id, run.c.status).where(within(run.c.id, "ids")).order_by(run.c.id)
+LOCK = Statement(_RUNS.with_for_update())
+TRY_LOCK = Statement(_RUNS.with_for_update(skip_locked=True))
+FREE_JOBS = Statement(
+    select(job.c.due_at, job.c.id)
+    .where(within(job.c.run, "runs"), job.c.owner == "")
+    .order_by(job.c.due_at, job.c.id)
+    .with_for_update(skip_locked=True)
+)
+"""The jobs that can be had without waiting: who has the others waits for the runs."""
+JOBS_LEFT = Statement(select(job.c.id, job.c.kind).where(within(job.c.run, "runs")))
+QUEUED = Statement(
+    select(message.c.id)
+    .join_from(run, message, (message.c.id >= run.c.id * 64) & (message.c.id < run.c.id * 64 + 64))
+    .where(within(run.c.id, "runs"), message.c.status == MessageStatus.QUEUED.value)
+    .order_by(message.c.id)
+    .with_for_update(of=message)
+)
 CANCEL_MESSAGES = Statement(
     update(message)
     .where(within(message.c.id, "ids"), message.c.status == MessageStatus.QUEUED.value)
@@ -60,11 +91,11 @@ HOLD_MESSAGES = Statement(
     .values(reason=bindparam("why"))
 )
 """The calls that are under way go on; a queued message with a reason is not claimed for another one."""
-CANCEL_RUNS = Statement(
+END_RUNS = Statement(
     update(run)
     .where(within(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value)
     .values(
-        status=RunStatus.CANCELLED.value,
+        status=bindparam("ending"),
         reason=bindparam("why"),
         finished_at=bindparam("now"),
     )
@@ -72,7 +103,7 @@ CANCEL_RUNS = Statement(
 ENDED = Statement(
     select(run.c.id).where(
         run.c.id == bindparam("id"),
-        run.c.status == RunStatus.CANCELLED.value,
+        run.c.status == bindparam("ending"),
         run.c.finished_at == bindparam("now"),
     )
 )
@@ -82,7 +113,7 @@ NAMES = Statement(
     .select_from(run)
     .join(event, event.c.id == run.c.event)
     .join(workflow, workflow.c.id == event.c.workflow)
-    .join(subscriber, subscriber.c.id == run.c.subscriber)
+    .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)
     .where(within(run.c.id, "ids"))
 )
 WAITING_AT = Statement(
@@ -102,11 +133,26 @@ DROP_SUBSCRIBERS = Statement(delete(subscriber).where(within(subscriber.c.id, "i
 DROP_CHANNELS = Statement(delete(subscriber_channel).where(within(subscriber_channel.c.subscriber, "ids")))
 
 
+def lock_runs(unit: Unit, runs: Iterable[int], *, wait: bool = True) -> dict[int, int]:
+    """Lock runs in the order of their ids: their rows say what is true, a job is a hint.
+
+    Args:
+        unit: A unit that may write; of the jobs of these runs it waits for none from here on.
+        runs: Ids of runs.
+        wait: Wait for those that another unit has locked; else they are left out.
+
+    Returns:
+        The status of each run, as it is now.
+    """
+    ids = sorted(set(runs))
+    return dict((LOCK if wait else TRY_LOCK).rows(unit, ids=ids)) if ids else {}
+
+
 def end_runs(
     unit: Unit,
     *,
     reason: str,
-    tell: Callable[[Unit, Sequence[int], str], None],
+    tell: Tell,
     run: int | None = None,
     event: int | None = None,
     workflow: int | None = None,
@@ -130,36 +176,69 @@ def end_runs(
     """
     given = {"run": run, "event": event, "workflow": workflow, "subscriber": subscriber}
     scopes = {name: number for name, number in given.items() if number is not None}
-    jobs = open_jobs(*scopes).rows(unit, **scopes)
-    free = [job for job in jobs if not job[2]]
-    waiting = sorted({run for run, _, _, status in jobs if status == RunStatus.WAITING})
-    messages = sorted(message for _, message, _, _ in free if message)
-    flying = sorted(message for _, message, owner, _ in jobs if owner and message)
-    stopped = 0
-    if free:
-        DROP_JOBS.run(unit, runs=sorted({run for run, *_ in free}))
-    if messages:
-        stopped += CANCEL_MESSAGES.run(unit, ids=messages, why=reason)
-        tell(unit, messages, reason)
-    if flying:
-        HOLD_MESSAGES.run(unit, ids=flying, why=reason)
-    if waiting:
-        stopped += CANCEL_RUNS.run(unit, ids=waiting, why=reason, now=unit.now)
-        _tell(unit, waiting, reason)
-    drop_unlisted(unit, sorted({run for run, *_ in jobs}))
+    stopped = in_flight = 0
+    rest = iter(open_runs(*scopes).rows(unit, **scopes))
+    while runs := [number for (number,) in islice(rest, TOGETHER)]:
+        ended, flying = stop(unit, lock_runs(unit, runs), reason, tell)
+        stopped, in_flight = stopped + ended, in_flight + flying
     sent = sent_messages(*scopes).rows(unit, **scopes)[0][0]
-    return CancelReport(stopped=stopped, sent=sent, in_flight=len(jobs) - len(free))
+    return CancelReport(stopped=stopped, sent=sent, in_flight=in_flight)
 
 
-def resume(unit: Unit, messages: Collection[int]) -> None:
-    """Let the runs go on that waited for the outcome of these messages: their next step is due now.
+def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[int, int]:
+    """Stop runs that this unit has locked, and their queued messages.
 
     Args:
-        unit: A unit that may write, after the jobs of the messages are gone.
+        unit: A unit that may write.
+        runs: What `lock_runs` gave: what is read from here on has come since and counts.
+        reason: What runs and messages are marked with.
+        tell: Writes and announces that queued messages were stopped, and why.
+
+    Returns:
+        How many waiting runs and queued messages were stopped, and how many calls are in flight.
+    """
+    numbers = sorted(runs)
+    claiming.drop(unit, [(due_at, number) for due_at, number in FREE_JOBS.rows(unit, runs=numbers)])
+    left = dict(JOBS_LEFT.rows(unit, runs=numbers))
+    queued = [number for (number,) in QUEUED.rows(unit, runs=numbers)]
+    stopped = [number for number in queued if number not in left]
+    flying = [number for number in queued if number in left]
+    if stopped:
+        CANCEL_MESSAGES.run(unit, ids=stopped, why=reason)
+        tell(unit, stopped, reason)
+    if flying:
+        HOLD_MESSAGES.run(unit, ids=flying, why=reason)
+    waiting = [number for number in numbers if runs[number] == RunStatus.WAITING]
+    _end(unit, waiting, "cancelled", reason)
+    drop_unlisted(unit, numbers)
+    unit.stop(runs=numbers)
+    return len(stopped) + len(waiting), len(flying) + list(left.values()).count(JobKind.CUSTOM)
+
+
+def fail(unit: Unit, runs: Sequence[int], reason: str) -> None:
+    """End waiting runs that this unit has locked, and that cannot go on."""
+    _end(unit, runs, "failed", reason)
+    drop_unlisted(unit, runs)
+
+
+def _end(unit: Unit, runs: Sequence[int], ending: Ending, reason: str) -> None:
+    if runs:
+        END_RUNS.run(unit, ids=runs, ending=RunStatus[ending.upper()].value, why=reason, now=unit.now)
+        _tell(unit, runs, ending, reason)
+
+
+def resume(unit: Unit, messages: Collection[int]) -> int:
+    """Let the runs go on that wait for the outcome of these messages: their next step is due now.
+
+    Args:
+        unit: A unit that has locked the runs, after the jobs of the messages are gone.
         messages: Ids of messages that are final.
+
+    Returns:
+        How many runs go on.
     """
     if not messages:
-        return
+        return 0
     runs = WAITING_AT.rows(unit, ids=sorted({number >> 6 for number in messages}))
     final = set(messages)
     rows = [(run, step) for run, step in runs if at_step(run, step) in final]
@@ -171,6 +250,7 @@ def resume(unit: Unit, messages: Collection[int]) -> None:
             unit, Job, columns, [(now, at_step(run, step), kind, run, 0, step, "", "", 0, 0) for run, step in rows]
         )
         unit.schedule(unit.now)
+    return len(rows)
 
 
 def drop_unlisted(unit: Unit, runs: Sequence[int]) -> None:
@@ -188,12 +268,12 @@ def drop_unlisted(unit: Unit, runs: Sequence[int]) -> None:
         DROP_SUBSCRIBERS.run(unit, ids=over)
 
 
-def _tell(unit: Unit, runs: Sequence[int], reason: str) -> None:
+def _tell(unit: Unit, runs: Sequence[int], ending: Ending, reason: str) -> None:
     if not unit.listens("run_finished"):
         return
-    unit.effects.witnesses.append((ENDED, {"id": runs[0], "now": unit.now}))
+    unit.effects.witnesses.append((ENDED, {"id": runs[0], "ending": RunStatus[ending.upper()].value, "now": unit.now}))
     for number, given, subscriber_id, key in NAMES.rows(unit, ids=runs):
-        unit.emit(RunFinished(given or text_of("txn", number), shown(subscriber_id), key, "cancelled", reason))
+        unit.emit(RunFinished(given or text_of("txn", number), shown(subscriber_id), key, ending, reason))
 
 
 def shown(subscriber_id: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from notifykit.errors import StorageError
+from notifykit.errors import ConfigurationError, StorageError, UnitError
 from notifykit.settings import BUSY_TIMEOUT
 
 WAITED = f"{BUSY_TIMEOUT.total_seconds():.0f} seconds"
@@ -104,9 +104,7 @@ def fault(error: BaseException, where: str) -> StorageError | None:
     driver = _driver(error)
     if driver is None or _is_integrity(driver):
         return None
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    sentence = _known(driver) or (LOST if lost else UNREACHED if _is_login(driver) else REFUSED)
-    return StorageError(sentence.format(where=where, said=said(driver)))
+    return StorageError(_sentence(error, driver).format(where=where, said=said(driver)))
 
 
 def refused(error: SQLAlchemyError) -> str | None:
@@ -131,6 +129,21 @@ def is_crowded(error: StorageError) -> bool:
     return isinstance(driver, TimeoutError) or (driver is not None and _known(driver) in {LOCKED, DEADLOCK})
 
 
+def is_of_the_work(error: Exception) -> bool:
+    """Whether an error lies in the work that met it, so that other work may well succeed.
+
+    A database out of reach, locked or full is in everybody's way, as are a closed engine and a schema that is missing.
+    A transaction that was given up for another one's sake met that one: less work at once may pass.
+    """
+    if isinstance(error, StorageError):
+        cause = error.__cause__
+        driver = _driver(cause)
+        if cause is None or driver is None or isinstance(driver, TimeoutError):
+            return False
+        return is_given_up(error) or _sentence(cause, driver) is REFUSED
+    return not isinstance(error, UnitError | ConfigurationError)
+
+
 def is_given_up(error: StorageError) -> bool:
     """Whether the transaction was rolled back for another one's sake: the same work, done again, may well succeed."""
     driver = _driver(error.__cause__)
@@ -153,6 +166,11 @@ def translated(where: str) -> Iterator[None]:
         if (meaning := fault(error, where)) is None:
             raise
         raise meaning from error
+
+
+def _sentence(error: BaseException, driver: BaseException) -> str:
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return _known(driver) or (LOST if lost else UNREACHED if _is_login(driver) else REFUSED)
 
 
 def said(driver: BaseException) -> str:

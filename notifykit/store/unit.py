@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from notifykit.model.organization import DEFAULT_ID
 from notifykit.settings import CHUNK
 from notifykit.store.dialect import Dialect
 from notifykit.store.statement import Statement
+from notifykit.store.stops import Stops
 from notifykit.workflow.registry import Registry, StoredVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +64,7 @@ class Unit:
         dry: Nothing is written: a rehearsal.
         stored: What this unit has learnt of stored workflows by (environment, key); believed after the commit.
         versions: The same by version id.
+        stops: Hears whom this unit stops.
     """
 
     connection: Connection
@@ -78,6 +81,7 @@ class Unit:
     effects: Effects = field(default_factory=Effects)
     stored: dict[tuple[int, str], StoredVersion] = field(default_factory=dict)
     versions: dict[int, StoredVersion] = field(default_factory=dict)
+    stops: Stops = field(default_factory=Stops)
 
     def moment(self, value: datetime | None) -> Any:
         """A time as this database stores it, for rows that go to `insert_rows`."""
@@ -95,6 +99,10 @@ class Unit:
         """Tell the engine what this unit has learnt of workflows; to be called once it has committed."""
         self.registry.stored.update(self.stored)
         self.registry.versions.update(self.versions)
+
+    def stop(self, *, runs: Collection[int] = (), subscribers: Collection[int] = ()) -> None:
+        """Runs or subscribers were stopped: no call of this process begins for them once that is committed."""
+        self.effects.commits.append(partial(self.stops.tell, runs, subscribers))
 
     def schedule(self, due_at: datetime) -> None:
         """A job was made: observers of `work_scheduled` hear of the earliest."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
+from notifykit.doors.pace import Pace
 from notifykit.testing import FakeClock
 from tests.harness.statements import statements
 
@@ -81,13 +82,39 @@ def test_statements_do_not_grow_with_messages(notify: nk.Engine) -> None:
     assert cost(2) == cost(40)
 
 
-def test_quick_calls_are_claimed_in_larger_batches(notify: nk.Engine) -> None:
-    notify.deliver("email")(lambda message: None)
+def test_quick_calls_are_claimed_in_larger_and_larger_batches(notify: nk.Engine) -> None:
+    claimed: list[int] = []
+
+    @notify.deliver("email")
+    def quick(message: nk.EmailMessage) -> None:
+        claimed.append(owned(notify))
+
     notify.trigger(mail(), to=people(700))
-    with statements() as seen:
-        assert notify.drain().sent == 700
-    claims = seen.of("UPDATE notifykit_job SET owner")
-    assert len(claims) == 4
+    assert notify.drain().sent == 700
+    assert claimed[:4] == [1, 1, 2, 2]
+    assert max(claimed) > 2
+
+
+def test_a_claim_takes_what_begins_soon() -> None:
+    pace = Pace()
+    assert (pace.limit(1, 500), pace.limit(8, 500)) == (1, 8)
+    pace.note(1, 0.0001)
+    assert pace.limit(1, 500) == 1  # one call is not much to go by
+    pace.note(99, 0.0099)
+    assert (pace.limit(1, 500), pace.limit(1, 50)) == (100, 50)
+    pace.note(400, 0.04)
+    assert pace.limit(1, 1000) == 500
+    pace.note(1, 0.01)
+    assert (pace.limit(1, 500), pace.limit(4, 500)) == (5, 20)
+    pace.note(1, 3.0)
+    assert (pace.limit(1, 500), pace.limit(4, 500)) == (1, 4)
+
+
+def owned(notify: nk.Engine) -> int:
+    """How many jobs are claimed just now."""
+    with notify._runtime.database.transaction(write=False) as connection:
+        count: int = connection.exec_driver_sql("SELECT count(*) FROM notifykit_job WHERE owner <> ''").scalar_one()
+        return count
 
 
 def test_a_run_that_waits_for_the_outcome_goes_on_in_the_same_drain(notify: nk.Engine) -> None:

@@ -3,17 +3,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Abandoned, Outcome
-from notifykit.delivery.sending import Call, Prepared, Sender, Senders, make, make_awaited
+from notifykit.delivery.sending import Call, Prepared, Sender, Senders, Window, make, make_awaited
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
 from notifykit.providers import Console
+from notifykit.store.stops import Stops
 from notifykit.testing import FakeClock
 
 CLOCK = FakeClock()
@@ -21,8 +24,9 @@ LATER = CLOCK.now() + timedelta(seconds=60)
 
 
 def call(function: Callable[[Any], Any], **options: Any) -> Call:
-    given = {"prepare": lambda: Prepared("message", {"body": "kept"}), "clock": CLOCK, "lease_until": LATER}
-    return Call(Sender("hook", function), **{**given, **options})
+    prepare = options.pop("prepare", lambda: Prepared("message", {"body": "kept"}))
+    task: Any = SimpleNamespace(facts=SimpleNamespace(run=7, subscriber_row=8))
+    return Call(task, Sender("hook", function), prepare, Window(**({"clock": CLOCK, "lease_until": LATER} | options)))
 
 
 def both(made: Call) -> Outcome:
@@ -86,9 +90,50 @@ def test_what_stops_the_process_is_no_outcome(stop: type[BaseException]) -> None
 def test_a_call_is_not_made_once_its_lease_is_over() -> None:
     made: list[Any] = []
     assert both(call(made.append, lease_until=CLOCK.now())).ending == "unsent"
-    assert both(call(made.append, deadline=monotonic() - 1)).ending == "unsent"
     assert made == []
-    assert both(call(made.append, deadline=monotonic() + 60)).ending == "sent"
+
+
+def test_the_first_call_of_a_claim_opens_the_window_for_the_others() -> None:
+    made: list[Any] = []
+    for limits in ({"deadline": monotonic() - 1}, {"deadline": monotonic() + 60}):
+        first = call(made.append, **limits)
+        second = replace(first, sender=first.sender)
+        assert make(first).ending == "sent"
+        assert make(second).ending == ("sent" if limits["deadline"] > monotonic() else "unsent")
+        first.window.closes = monotonic() - 1
+        assert make(replace(second)).ending == "unsent"
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("runs", "subscribers", "ending"),
+    [([7], [], "unsent"), ([], [8], "unsent"), ([8], [7], "sent"), (range(500), [], "unsent")],
+)
+def test_what_was_stopped_since_the_claim_does_not_begin(runs: Any, subscribers: Any, ending: str) -> None:
+    stops = Stops()
+    stops.tell([7], [8])
+    made = call(lambda message: None, stops=stops, since=stops.last)
+    assert make(made).ending == "sent"
+    stops.tell(runs, subscribers)
+    assert make(replace(made, has_begun=False)).ending == ending
+    assert make(replace(made, window=replace(made.window, since=stops.last))).ending == "sent"
+
+
+def test_who_forgets_who_was_stopped_lets_nobody_begin() -> None:
+    stops = Stops()
+    for number in range(1000):
+        stops.tell([1000 + number], [])
+    assert not stops.spares(7, 8, 0)
+    assert stops.spares(7, 8, stops.last - 100)
+
+
+def test_a_call_that_is_revoked_does_not_begin() -> None:
+    made = call(lambda message: None)
+    assert made.revoke()
+    assert make(made).ending == "unsent"
+    begun = call(lambda message: None)
+    make(begun)
+    assert not begun.revoke()
 
 
 def test_what_cannot_be_rendered_is_not_sent() -> None:

@@ -151,7 +151,7 @@ def test_retry_queues_again(told: House) -> None:
         told.messages.retry("msg_1")
 
 
-def test_a_run_that_goes_on_is_no_obstacle_to_a_retry(told: House) -> None:
+def test_a_run_that_is_to_go_on_waits_for_the_retry(told: House) -> None:
     (failed,) = told.messages.list(status="failed")
     number = number_of("msg", failed.id)
 
@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_is_no_obstacle_to_a_retry(told: House) -> None:
 
     told.write(resume)
     assert told.messages.retry(failed.id) == 1
-    assert len(told.rows("SELECT id FROM notifykit_job")) == 2
+    assert told.rows("SELECT id, kind FROM notifykit_job") == [(number, JobKind.DELIVER.value)]
 
 
 def test_who_is_gone_is_not_tried_again(told: House) -> None:

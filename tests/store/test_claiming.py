@@ -10,7 +10,7 @@ from notifykit.ids import at_step
 from notifykit.model import Job, Run
 from notifykit.model.codes import JobKind
 from notifykit.store import claiming
-from notifykit.store.claiming import ClaimedJob
+from notifykit.store.claiming import ClaimedJob, Later, Scope
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
@@ -35,12 +35,12 @@ def put(
 
 
 def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
-    given: dict[str, Any] = {"kinds": (JobKind.DELIVER, JobKind.CUSTOM), "needs": [], "limit": 50} | options
+    given: dict[str, Any] = {"needs": [], "limit": 50} | options
     return claiming.claim(unit, owner=owner, lease_until=unit.now + LEASE, **given)
 
 
-def held(jobs: Iterable[ClaimedJob], owner: str = "me") -> list[tuple[datetime, int, str, int]]:
-    return [(job.due_at, job.id, owner, job.attempt) for job in jobs]
+def free(jobs: Iterable[ClaimedJob], until: datetime, *, burned: bool) -> list[Later]:
+    return [Later(job, until, job.attempt if burned else job.attempt - 1, job.rescues) for job in jobs]
 
 
 def test_what_is_due_is_claimed_in_order_and_once(database: Database) -> None:
@@ -76,19 +76,61 @@ def test_a_lost_lease_is_rescued_and_its_zombie_changes_nothing(database: Databa
         (rescued,) = claim(unit, "other")
     assert (rescued.attempt, rescued.rescues, rescued.previous_lease) == (2, 1, NOW + LEASE)
     with unit_of(database, now=later) as unit:
-        assert claiming.finish(unit, held(zombie)) == set()
-        assert claiming.postpone(unit, [(*job, later, 1) for job in held(zombie)]) == set()
-        assert claiming.finish(unit, held([rescued])) == set()  # another's owner
-        assert claiming.finish(unit, held([rescued], "other")) == {rescued.id}
+        assert claiming.acknowledge(unit, zombie) == set()
+        assert claiming.acknowledge(unit, [], free(zombie, later, burned=True)) == set()
+        claiming.renew(unit, zombie, later + LEASE)
+        assert claiming.acknowledge(unit, [rescued._replace(owner="third")]) == set()
+        assert claiming.acknowledge(unit, [rescued._replace(attempt=1)]) == set()
+        assert claiming.acknowledge(unit, [rescued]) == {rescued.id}
         assert claiming.next_due(unit, []) is None
+
+
+def test_a_job_that_waited_behind_another_call_has_burnt_nothing(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1, 2, 3])
+        first, second, third = claim(unit)
+        claiming.note_begun(unit, [second])
+    assert [job.owner for job in (first, second, third)] == ["me", "me+", "me+"]
+    with unit_of(database, now=NOW + LEASE) as unit:
+        found = [claim(unit, name)[0] for name in "abc"]
+        assert [(job.run, job.attempt, job.rescues, job.previous_lease) for job in found] == [
+            (1, 2, 1, NOW + LEASE),
+            (2, 2, 1, NOW + LEASE),
+            (3, 1, 0, None),
+        ]
+
+
+def test_a_lost_job_is_claimed_alone_and_after_free_ones(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1, 2])
+        claim(unit, "lost")
+        put(unit, [3, 4], due=timedelta())
+    with unit_of(database, now=NOW + LEASE) as unit:
+        assert [job.run for job in claim(unit, "first")] == [3, 4]
+        assert [job.run for job in claim(unit, "second")] == [1]
+        assert [job.run for job in claim(unit, "third")] == [2]
+    with unit_of(database, now=NOW + 3 * LEASE) as unit:
+        put(unit, [5])
+        assert [job.run for job in claiming.due_calls(unit, needs=[], limit=5, lost_first=True)] == [1]
+
+
+def test_a_lease_that_is_renewed_is_not_over(database: Database) -> None:
+    with unit_of(database) as unit:
+        put(unit, [1])
+        jobs = claim(unit)
+    with unit_of(database, now=NOW + LEASE / 3) as unit:
+        claiming.renew(unit, jobs, unit.now + LEASE)
+    with unit_of(database, now=NOW + LEASE) as unit:
+        assert claim(unit, "other") == []
+        assert claiming.acknowledge(unit, jobs) == {jobs[0].id}
 
 
 def test_a_postponed_job_is_free_again_and_keeps_its_attempts(database: Database) -> None:
     with unit_of(database) as unit:
         put(unit, [1, 2])
-        jobs = claim(unit)
-        rows = [(*held(jobs)[0], NOW + SECOND, 1), (*held(jobs)[1], NOW + 2 * SECOND, 0)]
-        assert claiming.postpone(unit, rows) == {job.id for job in jobs}
+        one, two = claim(unit)
+        later = [*free([one], NOW + SECOND, burned=True), *free([two], NOW + 2 * SECOND, burned=False)]
+        assert claiming.acknowledge(unit, [], later) == {one.id, two.id}
         assert claiming.next_due(unit, []) == NOW + SECOND
         assert claim(unit) == []
     with unit_of(database, now=NOW + 2 * SECOND) as unit:
@@ -104,10 +146,10 @@ def test_due_advances_are_read_and_dropped_in_one_unit(database: Database) -> No
         put(unit, [3], kind=JobKind.ADVANCE, needs="w/s")
         put(unit, [4])
         found = claiming.due_advances(unit, needs=[], limit=10)
-        assert found == [(NOW - SECOND, at_step(run, 1), run, 1) for run in (1, 2)]
-        claiming.drop(unit, [(due_at, job) for due_at, job, _, _ in found])
+        assert found == [(NOW - SECOND, at_step(run, 1), run, 1, 0) for run in (1, 2)]
+        claiming.drop(unit, [job[:2] for job in found])
         assert claiming.due_advances(unit, needs=[], limit=10) == []
-        assert [run for _, _, run, _ in claiming.due_advances(unit, needs=["w/s"], limit=10)] == [3]
+        assert [job.run for job in claiming.due_advances(unit, needs=["w/s"], limit=10)] == [3]
 
 
 def test_the_work_of_one_event(database: Database) -> None:
@@ -118,8 +160,8 @@ def test_the_work_of_one_event(database: Database) -> None:
         )
         put(unit, [1, 2])
         put(unit, [3, 4], kind=JobKind.ADVANCE)
-        assert [job.run for job in claim(unit, event=1)] == [1]
-        assert [run for _, _, run, _ in claiming.due_advances(unit, needs=[], limit=10, event=1)] == [3]
+        assert [job.run for job in claim(unit, scope=Scope(event=1))] == [1]
+        assert [job.run for job in claiming.due_advances(unit, needs=[], limit=10, scope=Scope(event=1))] == [3]
 
 
 @pytest.mark.parametrize("kind", ["claim", "advance"])
@@ -130,7 +172,7 @@ def test_two_open_transactions_never_get_the_same_job(server: str, kind: str) ->
     def take(unit: Unit, limit: int) -> list[int]:
         if kind == "claim":
             return [job.run for job in claim(unit, limit=limit)]
-        return [run for _, _, run, _ in claiming.due_advances(unit, needs=[], limit=limit)]
+        return [job.run for job in claiming.due_advances(unit, needs=[], limit=limit)]
 
     with unit_of(one) as unit:
         put(unit, range(1, 6), kind=job_kind)
@@ -156,8 +198,9 @@ def test_a_claim_waits_for_the_writer_on_sqlite(url_of) -> None:
 @pytest.mark.parametrize(
     ("statement", "values", "way"),
     [
-        (claiming.CLAIMABLE[0], {"kinds": [2]}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
-        (claiming.ADVANCES[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
+        (claiming.FREE_CALLS.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
+        (claiming.LOST_CALLS.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
+        (claiming.ADVANCES.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
         (claiming.NEXT_FREE, {}, "SCAN notifykit_job"),  # in the order of its key: the first that fits ends it
         (claiming.HELD, {"runs": [1], "jobs": [65]}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_run (run=?)"),
     ],

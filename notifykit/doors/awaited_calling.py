@@ -1,0 +1,172 @@
+"""Calls to the outside on the awaited door: in the task that drains, or in tasks beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from notifykit.delivery.outcomes import Outcome
+from notifykit.delivery.sending import Call, make_awaited, overdue
+from notifykit.doors.calling import RENEWAL, Ended
+
+logger = logging.getLogger("notifykit.doors")
+
+AsyncRenew = Callable[[Collection[Call]], Awaitable[None]]
+"""Renews the leases of calls under way."""
+
+
+class AsyncCalling(Protocol):
+    """How the calls of a drain are made."""
+
+    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Begin calls; return when at least one of those under way has ended, or their leases have been renewed."""
+        ...
+
+    async def close(self) -> None:
+        """Make no more calls."""
+
+
+def awaited_calling(concurrency: int, timeout: float, renew: AsyncRenew) -> AsyncCalling:
+    """How calls are made: one after the other, or several at once.
+
+    Args:
+        concurrency: How many at once.
+        timeout: Seconds that one of several may take.
+        renew: Renews leases.
+    """
+    return AsyncOneByOne(renew) if concurrency == 1 else Tasks(concurrency, timeout, renew)
+
+
+class AsyncOneByOne:
+    """Calls one after the other, in the task that drains."""
+
+    def __init__(self, renew: AsyncRenew) -> None:
+        """No call yet."""
+        self._renew = renew
+
+    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Make the calls."""
+        for call in calls:
+            async with self._renewed(call):
+                ended.append((call, await make_awaited(call, asyncio.to_thread)))
+
+    @asynccontextmanager
+    async def _renewed(self, call: Call) -> AsyncIterator[None]:
+        """Renew the lease of a call that takes long, from a task that only such a call starts."""
+        tasks: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(RENEWAL, lambda: tasks.append(loop.create_task(self._keep(call))))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for task in tasks:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _keep(self, call: Call) -> None:
+        while True:
+            try:
+                await self._renew([call])
+            except Exception:  # the next round tries again, as long as the lease lasts
+                logger.exception("the lease of a call that takes long could not be renewed")
+            await asyncio.sleep(RENEWAL)
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Tasks:
+    """Several calls at once, each in a task; a function that blocks and hangs leaves its thread behind."""
+
+    def __init__(self, size: int, timeout: float, renew: AsyncRenew) -> None:
+        """No task yet.
+
+        Args:
+            size: How many calls at once.
+            timeout: Seconds after which a call is cancelled.
+            renew: Renews leases.
+        """
+        self._size = size
+        self._timeout = timeout
+        self._renew = renew
+        self._todo: deque[Call] = deque()
+        self._tasks: dict[asyncio.Task[Outcome | BaseException], Call] = {}
+        self._renewed = asyncio.get_running_loop().time()
+
+    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Begin calls, and wait until one has ended."""
+        self._todo.extend(calls)
+        while not ended and (self._todo or self._tasks):
+            self._start()
+            done, _ = await asyncio.wait(self._tasks, timeout=RENEWAL, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                self._take(task, ended)
+            now = asyncio.get_running_loop().time()
+            if now - self._renewed >= RENEWAL:
+                self._renewed = now
+                await self._renew([call for call in self._tasks.values() if call.has_begun])
+
+    def _start(self) -> None:
+        while self._todo and len(self._tasks) < self._size:
+            call = self._todo.popleft()
+            self._tasks[asyncio.ensure_future(self._bounded(call))] = call
+
+    async def _bounded(self, call: Call) -> Outcome | BaseException:
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                return await make_awaited(call, _in_own_thread)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.warning("the call for %s has not ended within %g seconds", call.task.key, self._timeout)
+            return overdue(call, self._timeout)
+        except (KeyboardInterrupt, SystemExit) as error:  # raised where the drain is, not in the loop
+            return error
+
+    def _take(self, task: asyncio.Task[Outcome | BaseException], ended: Ended) -> None:
+        outcome = task.result()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        ended.append((self._tasks.pop(task), outcome))
+
+    async def close(self) -> None:
+        """Cancel what is still under way, and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+async def _in_own_thread(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Run a function that blocks in a thread that the end of the process does not wait for."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def tell(answer: Any, error: BaseException | None) -> None:
+        if future.done():
+            return  # nobody waits any more
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        answer, failure = None, None
+        try:
+            answer = context.run(function, argument)
+        except BaseException as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(tell, answer, failure)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            logger.warning("a call ended after its loop was closed")
+
+    threading.Thread(target=run, name="notifykit-call", daemon=True).start()
+    return await future

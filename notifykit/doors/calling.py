@@ -1,0 +1,197 @@
+"""Calls to the outside on the sync door: in the thread that drains, or in threads beside each other."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from notifykit.clock import monotonic
+from notifykit.delivery.outcomes import Outcome
+from notifykit.delivery.sending import Call, make, overdue
+from notifykit.settings import LEASE_RENEWAL
+
+logger = logging.getLogger("notifykit.doors")
+
+Ended = list[tuple[Call, Outcome]]
+Renew = Callable[[Collection[Call]], None]
+"""Renews the leases of calls under way."""
+RENEWAL = LEASE_RENEWAL.total_seconds()
+
+
+class Calling(Protocol):
+    """How the calls of a drain are made."""
+
+    def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Begin calls; return when at least one of those under way has ended, or their leases have been renewed."""
+        ...
+
+    def close(self) -> None:
+        """Make no more calls."""
+
+
+def calling(concurrency: int, timeout: float, renew: Renew) -> Calling:
+    """How calls are made: one after the other, or several at once.
+
+    Args:
+        concurrency: How many at once.
+        timeout: Seconds that one of several may take.
+        renew: Renews leases.
+    """
+    return OneByOne(renew) if concurrency == 1 else Threads(concurrency, timeout, renew)
+
+
+class OneByOne:
+    """Calls one after the other, in the thread that drains."""
+
+    def __init__(self, renew: Renew) -> None:
+        """No call yet."""
+        self._watch = LeaseWatch(renew)
+
+    def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Make the calls."""
+        with self._watch.over(calls):
+            for call in calls:
+                ended.append((call, make(call)))
+
+    def close(self) -> None:
+        """End the thread that renews leases."""
+        self._watch.close()
+
+
+class LeaseWatch:
+    """Renews the lease of a call that takes long, from a thread that lives as long as its drain.
+
+    The calling thread is inside the host's function and cannot do it. Where every call is quick the thread only waits.
+    """
+
+    def __init__(self, renew: Renew) -> None:
+        """Start nothing yet."""
+        self._renew = renew
+        self._calls: Sequence[Call] = ()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def over(self, calls: Sequence[Call]) -> Iterator[None]:
+        """Renew the leases of those of these calls that are under way."""
+        if self._thread is None and any(not call.sender.quick for call in calls):
+            self._thread = threading.Thread(target=self._watch, name="notifykit-lease", daemon=True)
+            self._thread.start()
+        self._calls = calls
+        try:
+            yield
+        finally:
+            self._calls = ()
+
+    def _watch(self) -> None:
+        while not self._over.wait(RENEWAL):
+            long = [call for call in self._calls if call.has_begun and not call.seconds and _age(call) >= RENEWAL]
+            try:
+                if long:
+                    self._renew(long)
+            except Exception:  # the next round tries again, as long as the lease lasts
+                logger.exception("the lease of a call that takes long could not be renewed")
+
+    def close(self) -> None:
+        """End the thread."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+class Threads:
+    """Several calls at once, in threads of this drain's own; one that hangs is left behind."""
+
+    def __init__(self, size: int, timeout: float, renew: Renew) -> None:
+        """No thread yet.
+
+        Args:
+            size: How many calls at once.
+            timeout: Seconds after which the end of a call is not waited for any more.
+            renew: Renews leases.
+        """
+        self._size = size
+        self._timeout = timeout
+        self._renew = renew
+        self._todo: SimpleQueue[Call | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Call, Outcome | BaseException]] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._under_way: set[Call] = set()
+        self._left: set[Call] = set()
+        self._renewed = monotonic()
+
+    def make(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Begin calls, and wait until one has ended."""
+        self._under_way.update(calls)
+        for call in calls:
+            self._todo.put(call)
+        self._start()
+        while self._under_way and not ended:
+            self._take(ended, self._pause())
+            self._leave_overdue(ended)
+            if monotonic() - self._renewed >= RENEWAL:
+                self._renewed = monotonic()
+                self._renew([call for call in self._under_way if call.has_begun])
+        while not self._done.empty():
+            self._take(ended, 0)
+
+    def _start(self) -> None:
+        while len(self._threads) < min(self._size, len(self._under_way)):
+            context = contextvars.copy_context()
+            thread = threading.Thread(target=context.run, args=(self._serve,), name="notifykit-call", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self) -> None:
+        while (call := self._todo.get()) is not None:
+            try:
+                self._done.put((call, make(call)))
+            except BaseException as error:  # what stops the process is raised where the drain is
+                self._done.put((call, error))
+            if call in self._left:
+                return
+
+    def _pause(self) -> float:
+        """Seconds until somebody must be looked after."""
+        oldest = min((call.since for call in self._under_way if call.has_begun), default=monotonic())
+        return max(0.001, min(oldest + self._timeout, self._renewed + RENEWAL) - monotonic())
+
+    def _take(self, ended: Ended, seconds: float) -> None:
+        try:
+            call, outcome = self._done.get(timeout=seconds)
+        except Empty:
+            return
+        if call not in self._under_way:
+            return  # it was overdue
+        if isinstance(outcome, BaseException):
+            raise outcome
+        self._under_way.discard(call)
+        ended.append((call, outcome))
+
+    def _leave_overdue(self, ended: Ended) -> None:
+        for call in [call for call in self._under_way if call.has_begun and _age(call) >= self._timeout]:
+            logger.warning(
+                "the call for %s has not ended within %g seconds and is left behind", call.task.key, self._timeout
+            )
+            self._left.add(call)
+            self._under_way.discard(call)
+            self._size += 1  # its thread serves nobody any more
+            ended.append((call, overdue(call, self._timeout)))
+            self._start()
+
+    def close(self) -> None:
+        """End the threads, but for those that are left behind."""
+        for _ in self._threads:
+            self._todo.put(None)
+        if not self._under_way and not self._left:
+            for thread in self._threads:
+                thread.join()
+
+
+def _age(call: Call) -> float:
+    return monotonic() - call.since
