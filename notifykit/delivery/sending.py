@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from notifykit.clock import Clock, monotonic
-from notifykit.delivery.outcomes import Outcome, classify, receipt_of, words
+from notifykit.delivery.outcomes import Outcome, classify, is_awaitable, receipt_of
 from notifykit.errors import PermanentDeliveryError
 from notifykit.model.codes import Channel
 from notifykit.providers import Integration
+from notifykit.texts import words
 
 Function = Callable[[Any], Any]
 InThread = Callable[..., Awaitable[Any]]
@@ -107,7 +108,7 @@ def make(call: Call) -> Outcome:
         return ready
     try:
         answer = call.sender.send(ready.argument)
-        if inspect.isawaitable(answer):
+        if is_awaitable(answer):
             _discard(answer)
             raise PermanentDeliveryError(f"{_name(call.sender.send)} is async: it needs an `AsyncEngine`")
         return _answered(call, ready, started, answer)
@@ -133,7 +134,7 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
     try:
         inline = call.sender.quick or is_async(send)
         answer = send(ready.argument) if inline else await in_thread(send, ready.argument)
-        if inspect.isawaitable(answer):
+        if is_awaitable(answer):
             answer = await answer
         return _answered(call, ready, started, answer)
     except asyncio.CancelledError as error:
@@ -166,8 +167,9 @@ def _answered(call: Call, ready: Prepared, started: datetime, answer: Any) -> Ou
 
 
 def _raised(call: Call, ready: Prepared, started: datetime, error: BaseException) -> Outcome:
-    ending, words, after = classify(error)
-    return Outcome(ending, started, call.clock.now(), error=words, retry_after=after, content=ready.content)
+    now = call.clock.now()
+    ending, text, after = classify(error, now)
+    return Outcome(ending, started, now, error=text, retry_after=after, content=ready.content)
 
 
 def _discard(answer: Any) -> None:
