@@ -229,7 +229,7 @@ class Signals(Namespace):
                     if inspect.isawaitable(answer):
                         await answer
                 except (Exception, asyncio.CancelledError) as error:  # as above
-                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    if issubclass(type(error), asyncio.CancelledError) and _is_cancelled():
                         raise
                     await self.send_awaited(_reported(event, receiver, error))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ LONGEST = 2000
 """Characters that are kept of an error."""
 VALUE_LONGEST = 80
 """Characters of a refused value that a message shows."""
+TRACEBACK_LONGEST = 100_000
+"""Characters of a traceback that a log takes."""
 
 BREAKS = re.compile("[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -93,7 +96,7 @@ def name_of(function: Any) -> str:
 
 
 def log(logger: logging.Logger, level: int, message: str, *args: object, error: BaseException) -> None:
-    """Log an exception of the host's with its traceback; in words where the traceback cannot be written.
+    """Log an exception of the host's with its traceback; where that cannot be written, its words and where it stood.
 
     Args:
         logger: Where to.
@@ -102,7 +105,23 @@ def log(logger: logging.Logger, level: int, message: str, *args: object, error: 
         *args: What is put into the message.
         error: What was raised.
     """
+    if not logger.isEnabledFor(level):
+        return
+    stood = BaseException.__dict__["__traceback__"].__get__(error)
+    if _can_be_written(error):
+        logger.log(level, message, *args, exc_info=(type(error), error, stood))
+        return
+    lines = [storable(line) for frame in traceback.format_tb(stood) for line in frame.splitlines()]
+    logger.log(level, f"{message}: %s\n%s", *args, words(error), "\n".join(lines))
+
+
+def _can_be_written(error: BaseException) -> bool:
+    """Whether every handler can write an exception: logs are files too, and tracebacks quote what they are told."""
     try:
-        logger.log(level, message, *args, exc_info=(type(error), error, error.__traceback__))
-    except Exception:  # written with the host's own `__notes__`, class names and the like
-        logger.log(level, f"{message}: %s", *args, words(error))
+        if len(str(error)) > TRACEBACK_LONGEST:
+            return False
+        text = "".join(traceback.format_exception(error))
+        text.encode()
+    except Exception:  # the host's own texts, notes and class names
+        return False
+    return len(text) <= TRACEBACK_LONGEST

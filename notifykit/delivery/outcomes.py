@@ -88,6 +88,6 @@ def receipt_of(answer: object) -> Receipt:
     """
     try:
         given = answer.provider_id if isinstance(answer, Receipt) else answer if isinstance(answer, str) else None
-        return NOTHING if given is None else Receipt(storable(str(given)))
+        return NOTHING if given is None else Receipt(storable(given if isinstance(given, str) else str(given)))
     except Exception:  # the host's own `__class__`, `__str__` and the like
         return NOTHING
