@@ -106,8 +106,6 @@ class TransientDeliveryError(DeliveryError):
             or not understood means the usual back-off, and the attempt's error says so.
     """
 
-    retry_after: RetryAfter = None
-
     def __init__(self, message: str = "", *, retry_after: RetryAfter = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after

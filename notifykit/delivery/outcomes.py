@@ -87,7 +87,7 @@ def receipt_of(answer: object) -> Receipt:
     The message has gone out: an answer that cannot be read is no reason to send it again.
     """
     try:
-        given = answer.provider_id if isinstance(answer, Receipt) else answer if isinstance(answer, str) else None
+        given: Any = answer.provider_id if isinstance(answer, Receipt) else answer if isinstance(answer, str) else None
         return NOTHING if given is None else Receipt(storable(given if isinstance(given, str) else str(given)))
     except Exception:  # the host's own `__class__`, `__str__` and the like
         return NOTHING

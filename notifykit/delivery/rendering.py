@@ -108,7 +108,7 @@ def _email(task: Task, content: Content) -> EmailMessage:
         subject=content["subject"] or "",
         html=(content["data"] or {}).get("html"),
         text=content["body"],
-        headers=dict(overrides.get("headers") or {}),
+        headers=overrides.get("headers") or {},
     )
 
 

@@ -17,7 +17,6 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from notifykit.errors import NotifyKitError
-from notifykit.texts import storable
 
 PERSONAL = frozenset({"subscriber", "steps"})
 """Roots that differ from one recipient of an event to the next."""
@@ -52,7 +51,7 @@ class RenderError(NotifyKitError):
     """
 
     def __init__(self, message: str, *, variable: str | None = None) -> None:
-        super().__init__(storable(message))
+        super().__init__(message)
         self.variable = variable
 
 

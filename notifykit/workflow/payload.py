@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID  # noqa: TID251 - the type, not a source of ids
 
 from pydantic import BaseModel, SecretBytes, SecretStr
-from pydantic_core import PydanticSerializationError, Url, from_json, to_json, to_jsonable_python
+from pydantic_core import Url, from_json, to_json, to_jsonable_python
 
 from notifykit.errors import InputError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
@@ -196,7 +196,7 @@ def _opened(value: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
     if isinstance(value, BaseModel):
         try:
             dumped: Any = value.model_dump(mode="json", warnings="error")
-        except (PydanticSerializationError, UnicodeError, ValueError, RecursionError):
+        except Exception:  # no JSON, or a function of the model that raises
             return None
         return dumped if isinstance(dumped, dict | list) else [dumped]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, computed_field, field_serializer, model_validator
 
 import notifykit as nk
 from notifykit.model import Event
@@ -123,6 +124,48 @@ def test_observers(notify: Both) -> None:
     assert len(failed) == len(EVILS)
     assert storable(event.error for event in failed)
     assert {event.hook for event in failed} == {f"{__name__}.test_observers.<locals>.observer"}
+
+
+class Checked(BaseModel):
+    """A payload whose functions raise."""
+
+    who: str = SOUND
+    place: str = "validator"
+
+    @model_validator(mode="after")
+    def check(self) -> Checked:
+        if self.place == "validator":
+            raising(self.who)
+        return self
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic wants it
+    @property
+    def computed(self) -> str:
+        if self.place == "computed":
+            raising(self.who)
+        return "fine"
+
+    @field_serializer("place")
+    def written(self, place: str) -> str:
+        if place == "serializer":
+            raising(self.who)
+        return place
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("place", ["validator", "computed", "serializer"])
+def test_functions_of_a_payload(notify: Both, place: str) -> None:
+    notify.workflows.register(nk.Workflow("bell", payload=Checked, steps=[nk.InApp("bell", body="b")]))
+    sound = {"name": "bell", "to": SOUND}
+    wrong = [{"name": "bell", "to": SOUND, "payload": {"who": who, "place": place}} for who in EVILS]
+    own = nk.Trigger("bell", to=[SOUND, *[nk.Recipient("bob", payload=each["payload"]) for each in wrong]])
+    found = notify.trigger_bulk([sound, *wrong, own, sound])
+    assert [each.status for each in found] == ["processed", *["error"] * len(EVILS), "processed", "processed"]
+    assert found[-2].recipients == 1
+    assert storable(problem.message for each in found[1:-1] for problem in each.problems)
+    assert len(found[-2].problems) == len(EVILS)
+    with pytest.raises(nk.PayloadError):
+        notify.trigger("bell", to=SOUND, payload=wrong[0]["payload"])
 
 
 class Pretender:
