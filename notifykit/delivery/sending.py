@@ -121,7 +121,7 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
 
     Args:
         call: What to call with what.
-        in_thread: Runs a function that blocks in the engine's worker thread: `await in_thread(function, argument)`.
+        in_thread: Runs a function that blocks in the engine's worker thread: `await in_thread(function, *arguments)`.
 
     Returns:
         As `make`; a cancelled task leaves the job to its lease.
@@ -133,7 +133,7 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
     send = call.sender.send
     try:
         inline = call.sender.quick or is_async(send)
-        answer = send(ready.argument) if inline else await in_thread(send, ready.argument)
+        answer = send(ready.argument) if inline else _told(await in_thread(_tried, send, ready.argument))
         if is_awaitable(answer):
             answer = await answer
         return _answered(call, ready, started, answer)
@@ -144,6 +144,23 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
         return _raised(call, ready, started, error)  # what the function awaited was cancelled, not this drain
     except Exception as error:
         return _raised(call, ready, started, error)
+
+
+def _tried(send: Function, argument: Any) -> tuple[Any, Exception | None]:
+    """Call a function in a thread. What it raises comes back as a value: a future that shall hold a StopIteration
+    never ends.
+    """
+    try:
+        return send(argument), None
+    except Exception as error:
+        return None, error
+
+
+def _told(tried: tuple[Any, Exception | None]) -> Any:
+    answer, error = tried
+    if error is not None:
+        raise error
+    return answer
 
 
 def is_async(function: Function) -> bool:

@@ -62,6 +62,7 @@ def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) ->
         (TransientDeliveryError(), "transient", "TransientDeliveryError", None),
         (RuntimeError("odd"), "transient", "RuntimeError: odd", None),
         (KeyError(), "transient", "KeyError", None),
+        (StopIteration("no more"), "transient", "StopIteration: no more", None),
         (Abandoned(), "abandoned", "", None),
     ],
 )

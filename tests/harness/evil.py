@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -109,6 +110,11 @@ EXCEPTIONS: dict[str, Callable[[], Exception]] = {
     "argued": Argued,
     "anonymous": lambda: Anonymous("anonymous"),
     "unfinished": Unfinished,
+    "stop": lambda: StopIteration("stop"),
+    "async stop": lambda: StopAsyncIteration("stop"),
+    "generator": lambda: RuntimeError("generator raised StopIteration"),
+    "cancelled elsewhere": lambda: concurrent.futures.CancelledError("elsewhere"),
+    "late": TimeoutError,
     "empty": lambda: ValueError(" \n"),
     "surrogates": lambda: OSError(f"cannot read {HALF}.txt"),
     "nul": lambda: ValueError("a\0b\x1b[31m"),
