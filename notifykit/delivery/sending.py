@@ -147,12 +147,10 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
 
 
 def _tried(send: Function, argument: Any) -> tuple[Any, Exception | None]:
-    """Call a function in a thread. What it raises comes back as a value: a future that shall hold a StopIteration
-    never ends.
-    """
+    """Call a function in a thread; what it raises comes back as a value."""
     try:
         return send(argument), None
-    except Exception as error:
+    except Exception as error:  # a future that were to hold a StopIteration would never end
         return None, error
 
 
