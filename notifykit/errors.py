@@ -21,6 +21,12 @@ NotifyKitError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TypeAlias
+
+RetryAfter: TypeAlias = float | Decimal | str | timedelta | datetime | None
+"""When another attempt makes sense: seconds as a number or text, a span, an aware time, or an HTTP date."""
 
 
 class NotifyKitError(Exception):
@@ -92,13 +98,15 @@ class PermanentDeliveryError(DeliveryError):
 
 
 class TransientDeliveryError(DeliveryError):
-    """Tried again, not before `retry_after` seconds.
+    """Tried again, not before `retry_after`.
 
     Attributes:
-        retry_after: Seconds before which the next attempt makes no sense, or None.
+        retry_after: Before which the next attempt makes no sense: seconds as a number or as text, a timedelta, an
+            aware datetime, the text of an HTTP date, or None. More than an hour means an hour; what is negative, NaN
+            or not understood means the usual back-off, and the attempt's error says so.
     """
 
-    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str = "", *, retry_after: RetryAfter = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

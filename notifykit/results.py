@@ -12,6 +12,7 @@ from notifykit.errors import TriggerError
 from notifykit.ids import text_of
 from notifykit.model.codes import Channel, MessageState, Outcome, RunState
 from notifykit.model.values import Json, M, R, Value
+from notifykit.texts import VALUE_LONGEST, storable
 
 Status = Literal[
     "processed",
@@ -33,6 +34,13 @@ class Problem(Value):
     field: str
     message: str
     recipient: str | None = None
+
+    def __post_init__(self) -> None:
+        """Problems are stored and told: what they quote is often the very text that cannot be."""
+        object.__setattr__(self, "field", storable(self.field))
+        object.__setattr__(self, "message", storable(self.message))
+        if self.recipient is not None:
+            object.__setattr__(self, "recipient", storable(self.recipient, VALUE_LONGEST))
 
     def __str__(self) -> str:
         """A sentence for `TriggerResult.error`."""

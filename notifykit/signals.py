@@ -35,6 +35,8 @@ from notifykit.events import (
 from notifykit.model.codes import CHANNELS, OUTSIDE, Channel
 from notifykit.model.values import R
 from notifykit.outgoing import Receipt
+from notifykit.texts import log, words
+from notifykit.texts import name_of as name_of_function
 from notifykit.workflow.definition import Workflow
 
 logger = logging.getLogger("notifykit.signals")
@@ -227,7 +229,7 @@ class Signals(Namespace):
                     if inspect.isawaitable(answer):
                         await answer
                 except (Exception, asyncio.CancelledError) as error:  # as above
-                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    if issubclass(type(error), asyncio.CancelledError) and _is_cancelled():
                         raise
                     await self.send_awaited(_reported(event, receiver, error))
 
@@ -401,9 +403,7 @@ def is_coroutine_function(fn: Any) -> bool:
 
 def name_of(fn: Any) -> str:
     """How a function of the host's is called in messages."""
-    fn = fn.fn if isinstance(fn, Observer) else fn
-    fn = getattr(fn, "func", fn)
-    return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+    return name_of_function(fn.fn if type(fn) is Observer else fn)
 
 
 def _check_filter(name: str, channel: Any, workflow: Any) -> None:
@@ -426,8 +426,8 @@ def _refuse_awaitable(answer: Any) -> None:
 
 def _reported(event: object, receiver: Any, error: BaseException) -> list[HookFailed]:
     name = name_of(receiver)
-    logger.error("%s failed as an observer of %s", name, NAMES[type(event)], exc_info=error)
-    return [] if isinstance(event, HookFailed) else [HookFailed(name, f"{type(error).__name__}: {error}")]
+    log(logger, logging.ERROR, "%s failed as an observer of %s", name, NAMES[type(event)], error=error)
+    return [] if isinstance(event, HookFailed) else [HookFailed(name, words(error))]
 
 
 def _is_cancelled() -> bool:

@@ -20,6 +20,7 @@ from notifykit.store import traces
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
+from notifykit.texts import words
 from notifykit.workflow.context import Context, context_of, fields_returned
 
 RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(within(Run.id, "ids")))
@@ -47,7 +48,7 @@ def checked(step: str, answer: Any) -> Mapping[str, Any]:
     try:
         return fields_returned(step, answer)
     except InputError as error:
-        raise PermanentDeliveryError(str(error)) from error
+        raise PermanentDeliveryError(words(error)) from error
 
 
 def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) -> int:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from inspect import isawaitable
+from types import GeneratorType
 from typing import Any, Literal
 
-from notifykit.errors import NotifyKitError, PermanentDeliveryError, TransientDeliveryError
+from notifykit.delivery.retry import seconds_asked
+from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
+from notifykit.texts import LONGEST, storable, words
 
 Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned", "overdue"]
 """`unrendered`: no call was made because the content could not be; `unsent`: no call was made, as it was too late or
 not wanted any more; `abandoned`: nobody knows, the lease stays; `overdue`: nobody waits for its end any more."""
 
-ERROR_CHARACTERS = 4000
-
-
+NOT_UNDERSTOOD = " (its retry_after was not understood: the usual back-off)"
 NOTHING = Receipt()
 
 
@@ -53,38 +55,43 @@ class Outcome:
         return Outcome(self.ending, self.started_at, self.finished_at, error=self.error and problem)
 
 
-def classify(error: BaseException) -> tuple[Ending, str, float | None]:
+def classify(error: BaseException, now: datetime) -> tuple[Ending, str, float | None]:
     """What an exception of a hook, a provider or a custom function says about its call.
 
     Args:
         error: Anything raised: permanent only where it says so itself.
+        now: When the call ended.
 
     Returns:
         The ending, the words to keep, and the floor of the next attempt.
     """
-    if isinstance(error, Abandoned):
+    kind = type(error)  # `isinstance` would believe the `__class__` of an exception that has one of its own
+    if issubclass(kind, Abandoned):
         return "abandoned", "", None
-    if isinstance(error, PermanentDeliveryError):
+    if issubclass(kind, PermanentDeliveryError):
         return "permanent", words(error), None
-    after = error.retry_after if isinstance(error, TransientDeliveryError) else None
+    if not issubclass(kind, TransientDeliveryError):
+        return "transient", words(error), None
+    try:
+        after = seconds_asked(getattr(error, "retry_after", None), now)
+    except Exception:  # what cannot even be read is not understood either
+        return "transient", words(error, LONGEST - len(NOT_UNDERSTOOD)) + NOT_UNDERSTOOD, None
     return "transient", words(error), after
 
 
+def is_awaitable(answer: object) -> bool:
+    """Whether what a function answered is to be awaited: its type says so, which no proxy can lie about."""
+    kind = type(answer)
+    return issubclass(kind, Awaitable) or (kind is GeneratorType and isawaitable(answer))
+
+
 def receipt_of(answer: object) -> Receipt:
-    """The receipt behind what a hook returned: a `Receipt`, the provider's id as text, or nothing."""
-    if isinstance(answer, Receipt):
-        return Receipt(None if answer.provider_id is None else storable(str(answer.provider_id)))
-    return Receipt(storable(answer) if isinstance(answer, str) else None)
+    """The receipt behind what a hook returned: a `Receipt`, the provider's id as text, or nothing.
 
-
-def words(error: BaseException) -> str:
-    """An exception as one text to keep: our own errors speak for themselves, others name their class."""
-    text = storable(str(error))
-    if isinstance(error, NotifyKitError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def storable(text: str) -> str:
-    """A text from outside that every database takes: no NUL, no lone surrogates, not endless."""
-    return text[:ERROR_CHARACTERS].replace("\x00", "").encode("utf-8", "replace").decode()
+    The message has gone out: an answer that cannot be read is no reason to send it again.
+    """
+    try:
+        given: Any = answer.provider_id if isinstance(answer, Receipt) else answer if isinstance(answer, str) else None
+        return NOTHING if given is None else Receipt(storable(given if isinstance(given, str) else str(given)))
+    except Exception:  # the host's own `__class__`, `__str__` and the like
+        return NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from notifykit.delivery.task import Task
@@ -91,7 +92,7 @@ def _head(task: Task, data: Json | None = None) -> dict[str, Any]:
         "subscriber_id": task.subscriber_id,
         "idempotency_key": task.key,
         "attempt": task.number,
-        "data": data or {},
+        "data": deepcopy(data) if data else {},  # the hook may change what it gets, not what is kept of it
     }
 
 

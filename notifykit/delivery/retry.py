@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import blake2b
+from typing import Any
 
 from notifykit.settings import BACKOFF_BASE, BACKOFF_CAP
 
 SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(days=7)
-"""What a provider may ask us to wait: beyond that it is a mistake of theirs."""
+LONGEST = 3600
+"""Seconds that a provider may ask us to wait."""
+TEXT_LONGEST = 1000
+"""A text that is longer is neither a number nor a date."""
 
 
 def back_off(job: int, attempt: int, retry_after: float | None = None) -> timedelta:
@@ -22,19 +25,65 @@ def back_off(job: int, attempt: int, retry_after: float | None = None) -> timede
     Args:
         job: The job's id.
         attempt: How many attempts were made, from 1.
-        retry_after: Seconds that the other side asked for: the floor.
+        retry_after: Seconds that the other side asked for, as `seconds_asked` gives them: the floor.
     """
     doublings: int = 2 ** min(attempt, 16)
     bound = min(BACKOFF_CAP, BACKOFF_BASE * doublings)
-    return max(bound * _fraction(job, attempt), SHORTEST, _asked(retry_after))
+    return max(bound * _fraction(job, attempt), SHORTEST, timedelta(seconds=retry_after or 0))
+
+
+def seconds_asked(retry_after: Any, now: datetime) -> float | None:
+    """How long the other side asks us to wait, in seconds: at most an hour.
+
+    Args:
+        retry_after: Seconds as a number or the text of one, a timedelta, an aware datetime, the text of an HTTP date,
+            or None.
+        now: When it was said; a time that is over asks for no wait.
+
+    Returns:
+        The seconds, or None where nothing was asked for.
+
+    Raises:
+        ValueError: It is negative, NaN, or none of these.
+    """
+    if retry_after is None:
+        return None
+    try:
+        seconds = _seconds(retry_after, now)
+        found = None if seconds is None else min(float(min(seconds, LONGEST)), LONGEST)
+    except Exception as error:  # methods of the host's own numbers and texts, dates that the calendar does not have
+        raise ValueError("retry_after is not understood") from error
+    if found is None or not found >= 0:
+        raise ValueError("retry_after is negative, or no number and no time")
+    return found
+
+
+def _seconds(value: Any, now: datetime) -> Any:
+    """Seconds as a number of any size, NaN included; None where it is no wait."""
+    if isinstance(value, str):
+        value = _read(str.strip(value))
+    if isinstance(value, datetime):
+        return None if value.tzinfo is None else max(0.0, (value - now).total_seconds())
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal) and value.is_nan():  # which would not be compared
+        return None
+    return value if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+
+
+def _read(text: str) -> Decimal | datetime:
+    """A text as a number, else as an HTTP date, which is always in UTC."""
+    from email.utils import parsedate_to_datetime  # takes longer to import than the rest of this room
+
+    if len(text) > TEXT_LONGEST:
+        raise ValueError(text[:TEXT_LONGEST])
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        found = parsedate_to_datetime(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _fraction(job: int, attempt: int) -> float:
     digest = blake2b(f"{job}:{attempt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def _asked(seconds: float | None) -> timedelta:
-    if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds <= 0:
-        return timedelta()
-    return timedelta(seconds=min(float(seconds), LONGEST.total_seconds()))

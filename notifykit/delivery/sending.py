@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from notifykit.clock import Clock, monotonic
-from notifykit.delivery.outcomes import Outcome, classify, receipt_of, words
+from notifykit.delivery.outcomes import Outcome, classify, is_awaitable, receipt_of
 from notifykit.delivery.task import Task
 from notifykit.errors import PermanentDeliveryError
 from notifykit.model.codes import Channel
@@ -20,6 +20,7 @@ from notifykit.settings import BEGINS_WITHIN, LEASE
 from notifykit.store import claiming
 from notifykit.store.stops import Stops
 from notifykit.store.unit import Unit
+from notifykit.texts import words
 
 Function = Callable[[Any], Any]
 InThread = Callable[..., Awaitable[Any]]
@@ -169,7 +170,7 @@ def make(call: Call) -> Outcome:
         return ready
     try:
         answer = call.sender.send(ready.argument)
-        if inspect.isawaitable(answer):
+        if is_awaitable(answer):
             _discard(answer)
             raise PermanentDeliveryError(f"{_name(call.sender.send)} is async: it needs an `AsyncEngine`")
         return _answered(call, ready, started, answer)
@@ -182,7 +183,7 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
 
     Args:
         call: What to call with what.
-        in_thread: Runs a function that blocks in the engine's worker thread: `await in_thread(function, argument)`.
+        in_thread: Runs a function that blocks in the engine's worker thread: `await in_thread(function, *arguments)`.
 
     Returns:
         As `make`; a cancelled task leaves the job to its lease.
@@ -194,8 +195,8 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
     send = call.sender.send
     try:
         inline = call.sender.quick or is_async(send)
-        answer = send(ready.argument) if inline else await in_thread(send, ready.argument)
-        if inspect.isawaitable(answer):
+        answer = send(ready.argument) if inline else _told(await in_thread(_tried, send, ready.argument))
+        if is_awaitable(answer):
             answer = await answer
         return _answered(call, ready, started, answer)
     except asyncio.CancelledError as error:
@@ -205,6 +206,21 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
         return _raised(call, ready, started, error)  # what the function awaited was cancelled, not this drain
     except Exception as error:
         return _raised(call, ready, started, error)
+
+
+def _tried(send: Function, argument: Any) -> tuple[Any, Exception | None]:
+    """Call a function in a thread; what it raises comes back as a value."""
+    try:
+        return send(argument), None
+    except Exception as error:  # a future that were to hold a StopIteration would never end
+        return None, error
+
+
+def _told(tried: tuple[Any, Exception | None]) -> Any:
+    answer, error = tried
+    if error is not None:
+        raise error
+    return answer
 
 
 def is_async(function: Function) -> bool:
@@ -245,8 +261,9 @@ def _answered(call: Call, ready: Prepared, started: datetime, answer: Any) -> Ou
 
 def _raised(call: Call, ready: Prepared, started: datetime, error: BaseException) -> Outcome:
     call.seconds = monotonic() - call.since
-    ending, words, after = classify(error)
-    return Outcome(ending, started, call.window.clock.now(), error=words, retry_after=after, content=ready.content)
+    now = call.window.clock.now()
+    ending, text, after = classify(error, now)
+    return Outcome(ending, started, now, error=text, retry_after=after, content=ready.content)
 
 
 def _discard(answer: Any) -> None:

@@ -144,7 +144,7 @@ class Tasks:
             await asyncio.wait(self._tasks)
 
 
-async def _in_own_thread(function: Callable[[Any], Any], argument: Any) -> Any:
+async def _in_own_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Run a function that blocks in a thread that the end of the process does not wait for."""
     loop, context = asyncio.get_running_loop(), contextvars.copy_context()
     future: asyncio.Future[Any] = loop.create_future()
@@ -160,7 +160,7 @@ async def _in_own_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     def run() -> None:
         answer, failure = None, None
         try:
-            answer = context.run(function, argument)
+            answer = context.run(function, *arguments)
         except BaseException as error:
             failure = error
         try:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from notifykit.clock import monotonic
 from notifykit.delivery import claim as claims
 from notifykit.delivery.claim import Batch, Claimant, claim
-from notifykit.delivery.outcomes import Outcome, words
+from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.record import Entry, Tally, record
 from notifykit.delivery.retry import back_off
 from notifykit.delivery.rulings import after_call
@@ -33,6 +33,7 @@ from notifykit.settings import ATTEMPTS, CALL_TIMEOUT
 from notifykit.store.claiming import ClaimedJob, DueAdvance, Scope, due_advances, due_calls, give_back, is_due, next_due
 from notifykit.store.faults import is_of_the_work
 from notifykit.store.unit import Unit
+from notifykit.texts import log, words
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ logger = logging.getLogger("notifykit.doors")
 
 LOST_FIRST = 16
 """One claim in so many looks first at jobs whose worker was lost."""
+NOT_STORED = "what was answered to %s cannot be stored; only how it ended is kept"
 FRUITLESS = 3
 """Claims in a row whose calls were all given back, after which a drain leaves it at that."""
 
@@ -189,7 +191,7 @@ class _Drain:
                 self._moved((yield Work(partial(self._advance_due, Scope(job=job[:2])))))
             except Exception as error:
                 self._check(error)
-                logger.exception("a run cannot go on; it is tried again later")
+                log(logger, logging.ERROR, "a run cannot go on; it is tried again later", error=error)
                 yield Work(partial(self._put_run_off, job, words(error)))
                 self.done += 1
 
@@ -252,7 +254,7 @@ class _Drain:
                 whole.add((yield Work(partial(claim, by=by))))
             except Exception as error:
                 self._check(error)
-                logger.exception("a job cannot be claimed; it is tried again later")
+                log(logger, logging.ERROR, "a job cannot be claimed; it is tried again later", error=error)
                 self.tally += yield Work(partial(self._put_job_off, job, words(error)))
                 self.done += 1
         return whole
@@ -315,7 +317,7 @@ class _Drain:
                 self.tally += yield Work(partial(_recorded, [(call, outcome)], ()))
             except Exception as error:
                 self._check(error)
-                logger.exception("what was answered to %s cannot be stored; only how it ended is kept", call.task.key)
+                log(logger, logging.ERROR, NOT_STORED, call.task.key, error=error)
                 self.tally += yield Work(partial(_recorded, [(call, outcome.bare(words(error)))], ()))
 
     # -- the end

@@ -23,6 +23,7 @@ from notifykit.model.values import Json
 from notifykit.render.compiled import CompiledStep, compiled
 from notifykit.render.sandbox import RenderError
 from notifykit.resources.subscriber_fields import view
+from notifykit.texts import words
 from notifykit.workflow.context import context_of, fields_returned
 from notifykit.workflow.overrides import for_step
 from notifykit.workflow.preferences import Decision, decide
@@ -207,7 +208,7 @@ class Advance:
                     text, last = render(), origin if own[place] is None else None
             except RenderError as error:
                 failed.append(place)
-                self._fail(place, step, str(error))
+                self._fail(place, step, words(error))
                 last = None
                 continue
             content, shown = 0, text
@@ -289,7 +290,7 @@ class Advance:
             try:
                 render()
             except RenderError as error:
-                self.changes.unrenderable[place, step.step.id] = str(error)
+                self.changes.unrenderable[place, step.step.id] = words(error)
 
     def _delay(self, step: CompiledStep, moving: Places) -> Places:
         now, onward, index = self.world.instant.now, [], step.index
@@ -297,7 +298,7 @@ class Advance:
             try:
                 due = self._due(step, place)
             except InputError as error:
-                if not self._fail(place, step, str(error)):
+                if not self._fail(place, step, words(error)):
                     onward.append(place)
                 continue
             facts = to_json({"until": due.isoformat(), "duration": max(0.0, (due - now).total_seconds())}).decode()
@@ -340,7 +341,7 @@ class Advance:
             try:
                 returned = fields_returned(custom.id, custom.run(context_of(self.workflow.shape, self.scope)))
             except Exception as error:  # the host's code: whatever it raises fails this step of this run only
-                if not self._fail(place, step, f"{type(error).__name__}: {error}"):
+                if not self._fail(place, step, words(error)):
                     onward.append(place)
                 continue
             self._mark(place, Mark(custom.id, "step_completed", None, None, "completed", to_json(returned).decode()))

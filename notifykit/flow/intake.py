@@ -23,6 +23,7 @@ from notifykit.resources import versions
 from notifykit.results import Problem
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
+from notifykit.texts import label, shown
 from notifykit.workflow import overrides
 from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import encode, plain
@@ -79,8 +80,8 @@ def _workflow(unit: Unit, requests: Sequence[Request]) -> None:
         key = request.asked["workflow"]
         request.version = found.get(key)
         if request.version is None:
-            advice = nearest(str(key), unit.registry.registered) or " Register it: Engine(workflows=[...])."
-            request.refuse("error", Problem("workflow", f"there is no workflow {key!r}.{advice}"), NotFoundError)
+            advice = nearest(label(key), unit.registry.registered) or " Register it: Engine(workflows=[...])."
+            request.refuse("error", Problem("workflow", f"there is no workflow {shown(key)}.{advice}"), NotFoundError)
 
 
 def _form(unit: Unit, requests: Sequence[Request]) -> None:
@@ -91,7 +92,7 @@ def _form(unit: Unit, requests: Sequence[Request]) -> None:
         if problem := id_problem(given):
             request.refuse("error", problem, InputError)
         else:
-            request.transaction_id = given.strip()
+            request.transaction_id = str.strip(given)
 
 
 def _tenant(unit: Unit, requests: Sequence[Request]) -> None:
@@ -118,10 +119,10 @@ def _read_tenant(unit: Unit, request: Request, given: Any) -> None:
     if not isinstance(fields, Mapping) or not isinstance(fields.get("identifier"), str):
         problem = "an identifier, or a mapping with an `identifier`, is expected"
         return request.refuse("error", Problem("tenant", problem), InputError)
-    identifier = fields["identifier"].strip()
+    identifier = str.strip(fields["identifier"])
     unknown = fields.keys() - {"identifier", "name", "data"}
     if unknown:
-        name = min(map(str, unknown))
+        name = min(map(label, unknown))
         advice = nearest(name, ("identifier", "name", "data"))
         return request.refuse("error", Problem(f"tenant.{name}", f"a tenant has no such field.{advice}"), InputError)
     if wrong := text_problem(identifier):
@@ -134,9 +135,10 @@ def _read_tenant(unit: Unit, request: Request, given: Any) -> None:
 
 def _read_tenant_fields(request: Request, identifier: str, fields: Mapping[str, Any]) -> None:
     name, data = fields.get("name"), fields.get("data")
-    if name is not None and (not isinstance(name, str) or text_problem(name)):
-        return request.refuse("error", Problem("tenant.name", text_problem(name) or "a text is expected"), InputError)
-    changes: dict[str, Any] = {} if name is None else {"name": name}
+    wrong = None if name is None else text_problem(str.__str__(name)) if isinstance(name, str) else "a text is expected"
+    if wrong is not None:
+        return request.refuse("error", Problem("tenant.name", wrong), InputError)
+    changes: dict[str, Any] = {} if name is None else {"name": str.__str__(name)}
     if data is not None:
         try:
             changes["data"] = plain(data, "tenant.data")[0]

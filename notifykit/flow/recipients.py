@@ -19,6 +19,7 @@ from notifykit.resources.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.results import Problem
 from notifykit.store.faults import refused, translated
 from notifykit.store.unit import Unit
+from notifykit.texts import label
 from notifykit.workflow.definition import Workflow
 
 
@@ -109,14 +110,15 @@ def _actor_id(actor: Any) -> str | Problem:
             "actor",
             f"a subscriber id, its fields or something with a `subscriber_id` is expected, not {type(actor).__name__}",
         )
-    problem = text_problem(key.strip())
-    return Problem("actor", problem) if problem else key.strip()
+    key = str.strip(key)
+    problem = text_problem(key)
+    return Problem("actor", problem) if problem else key
 
 
 def _id(audience: Audience, text: str, path: str) -> None:
-    key = text.strip()
+    key = str.strip(text)  # of a subclass only the letters count: a Markup, a member of an enumeration
     if problem := text_problem(key):
-        audience.problems += (Problem(path, problem, key[:80]),)
+        audience.problems += (Problem(path, problem, key),)
     else:
         audience.named[key] = key
 
@@ -163,25 +165,26 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
     if kind == "Topic" or "topicKey" in one or "topic_key" in one:
         unknown = one.keys() - {"type", "topicKey", "topic_key", "exclude"}
         if unknown:
-            audience.problems += (Problem(f"{path}.{min(map(str, unknown))}", "a topic has no such field"),)
+            audience.problems += (Problem(f"{path}.{min(map(label, unknown))}", "a topic has no such field"),)
         else:
             _topic(audience, one.get("topicKey", one.get("topic_key")), one.get("exclude") or (), path)
         return
-    facts = {str(name): value for name, value in one.items() if not (name == "type" and kind == "Subscriber")}
+    facts = {label(name): value for name, value in one.items() if not (name == "type" and kind == "Subscriber")}
     waiting.append(_Facts(place, path, facts, address_only=False, payload=None))
 
 
 def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
-    if not isinstance(key, str) or text_problem(key.strip()):
-        audience.problems += (Problem(f"{path}.topic_key", "a topic's key is a text of 1 to 255 characters"),)
+    wrong = text_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
+    if wrong is not None:
+        audience.problems += (Problem(f"{path}.topic_key", wrong),)
     elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
         audience.problems += (Problem(f"{path}.exclude", "a list of subscriber ids is expected"),)
     else:
-        left_out = [one.strip() if isinstance(one, str) else one for one in exclude]
+        left_out = [str.strip(one) if isinstance(one, str) else one for one in exclude]
         if any(not isinstance(one, str) for one in left_out):
             audience.problems += (Problem(f"{path}.exclude", "every excluded id is a text"),)
         else:
-            audience.topics += (Topic(key.strip(), tuple(left_out)),)
+            audience.topics += (Topic(str.strip(key), tuple(left_out)),)
 
 
 def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
@@ -199,11 +202,7 @@ def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
 
 
 def _with_facts(request: Request, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]) -> None:
-    who = (
-        None
-        if one.address_only
-        else str(one.facts.get("subscriber_id", one.facts.get("subscriberId", "")))[:80] or None
-    )
+    who = None if one.address_only else label(one.facts.get("subscriber_id", one.facts.get("subscriberId", ""))) or None
     if isinstance(found, list):
         audience.problems += tuple(
             Problem(".".join(filter(None, (one.path, each.field))), each.message, who) for each in found
@@ -248,9 +247,9 @@ def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase,
             if row[0] is None:
                 audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
                 continue
-            key = str(row[0]).strip()
+            key = str.strip(str(row[0]))
             if problem := text_problem(key):
-                audience.problems += (Problem(path, problem, key[:80]),)
+                audience.problems += (Problem(path, problem, key),)
             elif key not in audience.named:
                 _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
 

@@ -14,6 +14,7 @@ from notifykit.model.values import TriggerOptions
 from notifykit.resources.references import UNSTORABLE
 from notifykit.results import Problem
 from notifykit.settings import KEY_LENGTH
+from notifykit.texts import words
 from notifykit.workflow.definition import Notice, Trigger, Workflow
 
 Key = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=KEY_LENGTH)]
@@ -77,11 +78,12 @@ def id_problem(given: Any) -> Problem | None:
     """What is wrong with a given transaction id, or None."""
     if not isinstance(given, str):
         return Problem("transaction_id", f"a text is expected, not {type(given).__name__}")
-    if is_generated(given.strip()):
+    given = str.strip(given)
+    if is_generated(given):
         return Problem(
             "transaction_id", "ids that start with 'txn_' are generated here; give one of your own or leave it out"
         )
-    found = text_problem(given.strip())
+    found = text_problem(given)
     return Problem("transaction_id", found) if found else None
 
 
@@ -112,7 +114,7 @@ def _validated(items: Sequence[Any]) -> list[Asked | list[Problem]]:
             bad.setdefault(cast("int", at), []).append(Problem(".".join(map(str, path)), _sentence(found["msg"])))
     except (UnicodeError, RecursionError) as error:
         if len(items) == 1:
-            return [[Problem("", f"this trigger cannot be read: {error}")]]
+            return [[Problem("", f"this trigger cannot be read: {words(error)}")]]
         return [each for item in items for each in _validated([item])]
     good = iter(WIRES.validate_python([item for at, item in enumerate(items) if at not in bad]))
     return [bad[at] if at in bad else next(good) for at in range(len(items))]

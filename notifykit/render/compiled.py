@@ -15,6 +15,7 @@ from notifykit.render.conditions import CompiledCondition, Expression, Function
 from notifykit.render.fields import LAYOUTS, NAMES, Layout
 from notifykit.render.sandbox import PERSONAL, SANDBOX, TEXT_LIMIT, RenderError
 from notifykit.render.templates import SEPARATOR, Chain, chains, joined, roots, undefined
+from notifykit.texts import words
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.paths import Path
@@ -102,6 +103,10 @@ class Rendering:
         parts = text.split(SEPARATOR)
         if len(parts) != self._count:
             raise RenderError("the text holds a NUL character, which cannot be stored")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RenderError("the text holds half of a surrogate pair, which cannot be stored") from None
         return parts
 
     def _failure(self, error: Exception, scope: Mapping[str, Any]) -> RenderError:
@@ -112,11 +117,11 @@ class Rendering:
         if isinstance(error, UndefinedError):
             path, sentence = undefined(str(error.message), [chain for _, chain in self.chains], scope)
             return RenderError(sentence, variable=path)
-        return RenderError(f"{type(error).__name__}: {error}")
+        return RenderError(words(error))
 
 
 def _quick(layout: Layout) -> Callable[[Any], Any] | None:
-    """One Python function for all parts, where they are only text and variables."""
+    """One Python function for all parts, where they are only text and variables; too much text makes it give up."""
     variables = plain.Variables()
     try:
         texts = [
@@ -124,7 +129,11 @@ def _quick(layout: Layout) -> Callable[[Any], Any] | None:
         ]
     except plain.NotPlain:
         return None
-    return plain.function(variables.lines(), layout.expression(texts.__getitem__), NAMES)
+    lines = variables.lines() + [f"t{at} = {text}" for at, text in enumerate(texts)]
+    if texts:
+        length = " + ".join(f"len(t{at})" for at in range(len(texts)))
+        lines.append(f"if {length} > {TEXT_LIMIT}: raise NotPlain")
+    return plain.function(lines, layout.expression(lambda at: f"t{at}"), {**NAMES, "NotPlain": plain.NotPlain})
 
 
 @dataclass(frozen=True)

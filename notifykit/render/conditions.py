@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import Any
 
 from jinja2 import nodes
@@ -13,6 +13,7 @@ from notifykit.errors import ConfigurationError
 from notifykit.render import plain
 from notifykit.render.sandbox import SANDBOX
 from notifykit.render.templates import Chain, chains, parse_expression, roots, undefined
+from notifykit.texts import storable, words
 from notifykit.workflow.context import ROOTS, context_of
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import function_name
@@ -104,11 +105,11 @@ class Expression(CompiledCondition):
             try:
                 return next(iter(run(context)), "") == "1", None
             except UndefinedError as error:
-                return False, undefined(str(error.message), self.chains, scope)[1]
+                return False, storable(undefined(str(error.message), self.chains, scope)[1])
             except SecurityError as error:
-                return False, str(error)
+                return False, storable(str(error))
             except Exception as error:
-                return False, f"{type(error).__name__}: {error}"
+                return False, words(error)
 
         return judge
 
@@ -119,7 +120,7 @@ class Function(CompiledCondition):
     def __init__(self, function: Callable[..., Any], workflow: Workflow[Any, ...], step: str) -> None:
         """Keep the function and whose it is."""
         self.function = function_name(workflow.key, step)
-        self.source = getattr(function, "__qualname__", self.function)
+        self.source = storable(getattr(function, "__qualname__", self.function))
         self.reads = frozenset(ROOTS)
         self._workflow = workflow
         self._call = function
@@ -135,14 +136,14 @@ class Function(CompiledCondition):
         def judge() -> Verdict:
             try:
                 answer = self._call(context_of(self._workflow.shape, scope))
+                if type(answer) is CoroutineType:
+                    answer.close()
+                    return False, f"{self.function} is a coroutine; a condition must be a plain function"
+                return bool(answer), None
             except ConfigurationError as error:
-                return False, str(error)
-            except Exception as error:
-                return False, f"{self.function} raised {type(error).__name__}: {error}"
-            if inspect.iscoroutine(answer):
-                answer.close()
-                return False, f"{self.function} is a coroutine; a condition must be a plain function"
-            return bool(answer), None
+                return False, words(error)
+            except Exception as error:  # of the function, or of what it returned when asked whether it is true
+                return False, storable(f"{self.function} raised {words(error)}")
 
         return judge
 

@@ -62,7 +62,7 @@ def key_text(value: Any, field: str) -> str:
     """
     if not isinstance(value, str):
         raise InputError(f"{field}: a text is expected, not {type(value).__name__}", field=field)
-    key = value.strip()
+    key = str.strip(value)  # of a subclass only the letters count
     if not 1 <= len(key) <= KEY_LENGTH:
         raise InputError(f"{field}: a text of 1 to {KEY_LENGTH} characters is expected", field=field)
     if UNSTORABLE.search(key):

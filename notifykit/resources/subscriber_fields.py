@@ -19,6 +19,7 @@ from notifykit.model.values import UNSET
 from notifykit.resources.references import UNSTORABLE, key_text
 from notifykit.results import Problem
 from notifykit.settings import EMAIL_BYTES
+from notifykit.texts import label, shown
 from notifykit.workflow.payload import plain
 
 Row = tuple[Any, ...]
@@ -117,7 +118,7 @@ def read_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[GivenCha
         name = WIRE_NAMES.get(written)
         if name is None and written not in ID_NAMES:
             problems.append(
-                Problem(str(written), f"a subscriber has no such field.{nearest(str(written), WIRE_NAMES)}")
+                Problem(label(written), f"a subscriber has no such field.{nearest(label(written), WIRE_NAMES)}")
             )
         if name is None or (value is None and name in KEPT_BY_NULL):
             continue
@@ -201,7 +202,7 @@ def _parsed(wire: Any) -> GivenSubscriber | list[Problem]:
 def _wire_key(wire: Mapping[str, Any]) -> str:
     name = next((name for name in ID_NAMES if name in wire), "subscriberId")
     value = wire.get(name)
-    return key_text(str(value) if type(value) is int else value, name)
+    return key_text(str(value) if type(value) is int and abs(value) < 2**63 else value, name)
 
 
 def _problem(error: InputError) -> Problem:
@@ -216,11 +217,12 @@ def checked_text(value: Any, path: str) -> str:
     """
     if not isinstance(value, str):
         raise InputError(f"{path}: a text is expected, not {type(value).__name__}", field=path)
-    if len(value) > TEXT_LENGTH:
-        raise InputError(f"{path}: at most {TEXT_LENGTH} characters are kept, not {len(value)}", field=path)
-    if UNTEXTUAL.search(value):
+    text = str.__str__(value)
+    if len(text) > TEXT_LENGTH:
+        raise InputError(f"{path}: at most {TEXT_LENGTH} characters are kept, not {len(text)}", field=path)
+    if UNTEXTUAL.search(text):
         raise InputError(f"{path}: NUL and half surrogate pairs cannot be stored", field=path)
-    return value
+    return text
 
 
 def checked_email(value: Any, path: str) -> str:
@@ -232,7 +234,7 @@ def checked_email(value: Any, path: str) -> str:
     if not isinstance(value, str) or not EMAIL.fullmatch(value) or len(value.encode()) > EMAIL_BYTES:
         raise InputError(
             f"{path}: one local@domain without space, comma or control character, of at most {EMAIL_BYTES} bytes, "
-            f"is expected, not {value!r:.80}",
+            f"is expected, not {shown(value)}",
             field=path,
         )
     return value
@@ -248,7 +250,7 @@ def _phone(value: Any, path: str) -> str:
 def _locale(value: Any, path: str) -> str:
     if not isinstance(value, str) or not LOCALE.fullmatch(value):
         raise InputError(
-            f"{path}: a locale such as 'en', 'en_GB', 'zh-Hans-CN' is expected, not {value!r:.80}", field=path
+            f"{path}: a locale such as 'en', 'en_GB', 'zh-Hans-CN' is expected, not {shown(value)}", field=path
         )
     return value
 
@@ -256,7 +258,7 @@ def _locale(value: Any, path: str) -> str:
 def _timezone(value: Any, path: str) -> str:
     if not isinstance(value, str) or value not in _timezones():
         hint = nearest(value, _timezones()) if isinstance(value, str) and len(value) < 80 else ""
-        raise InputError(f"{path}: {value!r:.80} is not the name of a timezone.{hint}", field=path)
+        raise InputError(f"{path}: {shown(value)} is not the name of a timezone.{hint}", field=path)
     return value
 
 
@@ -288,8 +290,8 @@ def _channel(item: Any, path: str) -> GivenChannel:
     for name in item:
         if name not in CHANNEL_NAMES:
             raise InputError(
-                f"{path}.{name}: a channel has no such field.{nearest(str(name), CHANNEL_NAMES)}",
-                field=f"{path}.{name}",
+                f"{path}.{label(name)}: a channel has no such field.{nearest(label(name), CHANNEL_NAMES)}",
+                field=f"{path}.{label(name)}",
             )
     provider = _named(item, PROVIDER_NAMES)
     integration = _named(item, INTEGRATION_NAMES)

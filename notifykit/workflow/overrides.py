@@ -8,6 +8,7 @@ from typing import Any
 
 from notifykit.errors import InputError, nearest
 from notifykit.model.values import Json
+from notifykit.texts import label, shown
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import plain
 from notifykit.workflow.span import UNITS, problem
@@ -51,7 +52,8 @@ def headline(value: Any, path: str) -> str:
 def address(value: Any, path: str) -> str:
     """One e-mail address."""
     if not isinstance(value, str) or not ADDRESS.fullmatch(value) or len(value.encode()) > ADDRESS_BYTES:
-        raise refuse(path, f"one local@domain without space, comma or control character is expected, not {value!r:.80}")
+        wanted = "one local@domain without space, comma or control character is expected"
+        raise refuse(path, f"{wanted}, not {shown(value)}")
     return value
 
 
@@ -76,7 +78,7 @@ def headers(value: Any, path: str) -> dict[str, str]:
     found = mapping(value, path)
     for name, content in found.items():
         if not HEADER_NAME.fullmatch(name):
-            raise refuse(f"{path}.{name!r:.40}", "a header's name has only printable ASCII characters and no colon")
+            raise refuse(f"{path}.{shown(name)}", "a header's name has only printable ASCII characters and no colon")
         if len(one_line(content, f"{path}.{name}").encode()) > HEADER_BYTES:
             raise refuse(f"{path}.{name}", f"a header has at most {HEADER_BYTES} bytes")
     return found
@@ -92,7 +94,7 @@ def number(value: Any, path: str) -> float:
 def unit(value: Any, path: str) -> str:
     """A unit of time."""
     if value not in UNITS:
-        raise refuse(path, f"{value!r:.40} is no unit of time.{nearest(str(value), UNITS)}")
+        raise refuse(path, f"{shown(value)} is no unit of time.{nearest(label(value), UNITS)}")
     return str(value)
 
 

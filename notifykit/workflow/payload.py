@@ -16,10 +16,11 @@ from typing import Any
 from uuid import UUID  # noqa: TID251 - the type, not a source of ids
 
 from pydantic import BaseModel, SecretBytes, SecretStr
-from pydantic_core import PydanticSerializationError, Url, from_json, to_json, to_jsonable_python
+from pydantic_core import Url, from_json, to_json, to_jsonable_python
 
 from notifykit.errors import InputError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
+from notifykit.texts import shown
 
 Problems = list[tuple[str, str]]
 """Refused values: the path of each and the end of a sentence about it."""
@@ -103,7 +104,7 @@ def _plain(value: Any, field: str) -> tuple[Any, str]:
         # What reads back as it was is plain: a tuple, a bytes value, a number as a key would not.
         if copy == value and not suspicious(text):
             return copy, text.decode()
-    except (PydanticSerializationError, ValueError, RecursionError):
+    except Exception:  # no JSON, or values of the host's that cannot be compared
         pass
     found, written, bad = examined(value, field)
     if bad:
@@ -141,9 +142,10 @@ class _Walk:
         self.bad.append((path, message))
 
     def text(self, value: str, path: str) -> str:
+        value = str.__str__(value)
         if message := check_text(value):
             self.refuse(path, message)
-        return str.__str__(value)
+        return value
 
     def number(self, value: float | Decimal, path: str) -> Any:
         if isinstance(value, Decimal):
@@ -177,11 +179,12 @@ class _Walk:
         found = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                self.refuse(path, f"the key {key!r} is no text")
-            elif message := check_text(key):
-                self.refuse(path, f"the key {key!a}: {message}")
+                self.refuse(path, f"the key {shown(key)} is no text")
+                continue
+            key = str.__str__(key)
+            if message := check_text(key):
+                self.refuse(path, f"the key {shown(key)}: {message}")
             else:
-                key = str.__str__(key)
                 found[key] = self.walk(item, f"{path}.{key}", depth + 1)
         return found
 
@@ -193,7 +196,7 @@ def _opened(value: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
     if isinstance(value, BaseModel):
         try:
             dumped: Any = value.model_dump(mode="json", warnings="error")
-        except (PydanticSerializationError, UnicodeError, ValueError, RecursionError):
+        except Exception:  # no JSON, or a function of the model that raises
             return None
         return dumped if isinstance(dumped, dict | list) else [dumped]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

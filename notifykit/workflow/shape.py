@@ -14,6 +14,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from notifykit.errors import ConfigurationError, DefinitionError, InputError, PayloadError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
+from notifykit.texts import words
 from notifykit.workflow.payload import Problems, examined, has_suspects, plain, suspicious
 
 ROOT = "payload"
@@ -184,7 +185,16 @@ class Typed:
             raise refused(_by_place(error, 0)[0]) from error
 
     def texts(self, payloads: Sequence[Any]) -> list[Texts]:
-        """Validate many in one call; the good ones of a mixed chunk are validated once more without the bad."""
+        """Validate many in one call; where a function of the model raises, one by one: it is one payload's error."""
+        try:
+            return self._together(payloads)
+        except Exception as error:  # pydantic lets through what a validator raises besides ValueError
+            if len(payloads) == 1:
+                return [_failed(error)]
+            return [found for payload in payloads for found in self.texts([payload])]
+
+    def _together(self, payloads: Sequence[Any]) -> list[Texts]:
+        """Many at once; the good ones of a mixed chunk are validated once more without the bad."""
         given = [self._given(payload) for payload in payloads]
         bad: dict[int, Problems] = {}
         try:
@@ -238,7 +248,7 @@ class Typed:
             value = self._many.dump_python([one], mode="json", warnings="error")[0]
         except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:
             _, _, bad = examined(_opened(one), ROOT)
-            return refused(bad or [(ROOT, f"it has no JSON form: {_first_line(error)}")])
+            return refused(bad or [(ROOT, f"it has no JSON form: {words(error)}")])
         found, text, bad = examined(value, ROOT)
         return refused(bad) if bad else (found, text)
 
@@ -266,5 +276,7 @@ def _by_place(error: ValidationError, depth: int) -> dict[int, Problems]:
     return bad
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
+def _failed(error: Exception) -> PayloadError:
+    found = refused([(ROOT, f"its model raised {words(error)}")])
+    found.__cause__ = error
+    return found

@@ -50,7 +50,7 @@ def raising(error: BaseException) -> Callable[[Any], Any]:
         ("id-1", Receipt("id-1")),
         (Receipt("id-2"), Receipt("id-2")),
         (7, Receipt()),
-        ("a\0b", Receipt("ab")),
+        ("a\0b", Receipt("a\ufffdb")),
     ],
 )
 def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) -> None:
@@ -66,6 +66,7 @@ def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) ->
         (TransientDeliveryError(), "transient", "TransientDeliveryError", None),
         (RuntimeError("odd"), "transient", "RuntimeError: odd", None),
         (KeyError(), "transient", "KeyError", None),
+        (StopIteration("no more"), "transient", "StopIteration: no more", None),
         (Abandoned(), "abandoned", "", None),
     ],
 )
