@@ -21,6 +21,7 @@ from notifykit.store.dialect import Dialect
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 from tests.harness import databases
+from tests.store import second
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SERVERS = ("postgresql", "mariadb")
@@ -80,10 +81,14 @@ def url_of(servers: Callable[[str], str], tmp_path: Path) -> Callable[[str], str
 
 
 def empty(url: str) -> None:
-    """Delete every row, which is far cheaper than to make the tables again."""
+    """Delete every row, which is far cheaper than to make the tables again; drop tables of another version."""
     database = Database.open(url)
-    if sa.inspect(database.engine).has_table(schema.versions.name):
+    with database.engine.connect() as connection:
+        found = schema.stored_version(connection)
+    if found == schema.HEAD:
         databases.empty(database.engine)
+    else:
+        bare(url)
     database.close()
 
 
@@ -93,6 +98,7 @@ def bare(url: str) -> None:
     with database.engine.begin() as connection:
         metadata.drop_all(connection)
         schema.versions.drop(connection, checkfirst=True)
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {second.TABLE}")
     database.close()
 
 
@@ -108,6 +114,16 @@ def server(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) 
     found = url_of(request.param)
     assert found is not None
     return found
+
+
+@pytest.fixture(params=("file", *SERVERS))
+def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str:
+    """The URL of a database without any table."""
+    url = url_of(request.param)
+    assert url is not None
+    if request.param in SERVERS:
+        bare(url)
+    return url
 
 
 @pytest.fixture
