@@ -292,7 +292,8 @@ class AsyncHostStanding(AsyncStanding):
         """The host's transaction; what follows a piece of work depends on the savepoint it was made in."""
         runtime = self.runtime
         runtime.check_open()
-        await AsyncOwnStanding(runtime).settle()
+        if runtime.database.database.has_room:
+            await AsyncOwnStanding(runtime).settle()
         with entered(runtime):
             session = awaited(self._host)
             host = sync_face(session)

@@ -129,6 +129,11 @@ class Database:
         """Whether all transactions run on one connection."""
         return isinstance(self.engine.pool, StaticPool)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a connection can be had at once: who holds one already waits for another in vain."""
+        return not room.is_full(self.engine.pool)
+
     def _turn(self, write: bool) -> AbstractContextManager[None]:
         return self._turns.take() if self.needs_turn(write) else nullcontext()
 
