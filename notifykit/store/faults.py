@@ -149,6 +149,15 @@ def is_forbidden(error: BaseException) -> bool:
     return driver is not None and not FORBIDDEN.isdisjoint(_codes(driver))
 
 
+def is_trouble(error: BaseException) -> bool:
+    """Whether the database is in trouble, rather than a statement wrong."""
+    driver = _driver(error)
+    if driver is None or isinstance(error, TimeoutError):
+        return driver is not None
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or _known(driver) is not None or _is_login(driver)
+
+
 def is_unseen(error: BaseException) -> bool:
     """Whether a table is there that this transaction, begun before it was made, cannot read."""
     driver = _driver(error)

@@ -17,7 +17,7 @@ from notifykit.model import Environment, Organization, metadata
 from notifykit.model.organization import DEFAULT, DEFAULT_ID
 from notifykit.store.dialect import Dialect
 from notifykit.store.engines import place
-from notifykit.store.faults import fault, is_forbidden, reason
+from notifykit.store.faults import fault, is_forbidden, is_trouble, reason
 
 Migrate = Literal["auto", "always", "never"]
 Transaction = Callable[[bool], AbstractContextManager[Connection]]
@@ -51,7 +51,7 @@ ABSENT = (
     "notifykit-engine again; where PyInstaller made this program, build it with `--collect-all notifykit`{more}."
 )
 FAILED = (
-    "{where}: the tables could not be brought to version {version}: {said} Mend the cause, then call notify.migrate() "
+    "{where}: the tables could not be brought to version {version}: {said}. Mend the cause, then call notify.migrate() "
     "again: it goes on where this ended."
 )
 
@@ -112,7 +112,8 @@ def told(dialect: Dialect) -> Iterator[None]:
         if is_forbidden(error):
             text = FORBIDDEN.format(where=where, rights=dialect.rights, needs=dialect.needs, said=said)
             raise SchemaError(text) from error
-        raise fault(error, where) or SchemaError(FAILED.format(where=where, version=HEAD, said=said)) from error
+        trouble = fault(error, where) if is_trouble(error) else None
+        raise trouble or SchemaError(FAILED.format(where=where, version=HEAD, said=said.rstrip("."))) from error
 
 
 def state(found: str | None) -> str:
@@ -224,4 +225,4 @@ def step(connection: Connection, version: str) -> None:
         raise
     except Exception as error:  # a step's own mistake
         where = place(connection.engine.url)
-        raise SchemaError(FAILED.format(where=where, version=version, said=f"{error}.")) from error
+        raise SchemaError(FAILED.format(where=where, version=version, said=error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from notifykit.clock import SystemClock
+from notifykit.errors import SchemaError
 from notifykit.model import metadata
 from notifykit.store import schema
 from notifykit.store.async_database import AsyncDatabase
@@ -82,8 +83,8 @@ def url_of(servers: Callable[[str], str], tmp_path: Path) -> Callable[[str], str
 
 def empty(url: str) -> None:
     """Delete every row, which is far cheaper than to make the tables again; drop tables of another version."""
-    database = Database.open(url)
-    with database.engine.connect() as connection:
+    database, found = Database.open(url), None
+    with database.engine.connect() as connection, suppress(SchemaError):
         found = schema.stored_version(connection)
     if found == schema.HEAD:
         databases.empty(database.engine)
