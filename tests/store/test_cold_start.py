@@ -122,19 +122,20 @@ def test_one_free_connection_serves_all(
     url = url_of(kind)
     bare(url)
     monkeypatch.setattr(room, "WAIT", timedelta(seconds=20))
-    host = sa.create_engine(engines.parsed(url), pool_size=ALL, max_overflow=1, pool_timeout=20)
+    options: dict[str, Any] = {"pool_size": ALL, "max_overflow": 1, "pool_timeout": 20}
+    host = sa.create_engine(engines.parsed(url), isolation_level="READ COMMITTED", **options)
     together = threading.Barrier(ALL, timeout=20)
 
     def work(number: int) -> str:
         with Session(host) as session:
             session.connection()
             together.wait()
-            done = notify.trigger(hello, to=f"user-{number}", session=session)
+            done = notify.within(session).subscribers.upsert(f"user-{number}")
             session.commit()
-            return done.status
+            return done.subscriber_id
 
-    with nk.Engine(bind=host, workflows=[hello]) as notify, ThreadPoolExecutor(ALL) as pool:
-        assert list(pool.map(work, range(ALL))) == ["processed"] * ALL
+    with nk.Engine(bind=host) as notify, ThreadPoolExecutor(ALL) as pool:
+        assert list(pool.map(work, range(ALL))) == [f"user-{number}" for number in range(ALL)]
     host.dispose()
 
 
