@@ -956,7 +956,8 @@ class AsyncEngine(AsyncDoor):
         """Bring the schema up to date, on a server too.
 
         Raises:
-            SchemaError: The database is newer than the library.
+            SchemaError: The database is newer than the library, or this user may not change its tables.
+            StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         await self._own.migrate()
 

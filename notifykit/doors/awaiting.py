@@ -299,13 +299,14 @@ class AsyncHostStanding(AsyncStanding):
         """The host's transaction; what follows a piece of work depends on the savepoint it was made in."""
         runtime = self.runtime
         runtime.check_open()
-        await AsyncOwnStanding(runtime).settle()
+        if runtime.database.database.has_room:
+            await AsyncOwnStanding(runtime).settle()
         with entered(runtime):
             session = awaited(self._host)
             host = sync_face(session)
             hosts.check_database(runtime, host)
             connection = await session.run_sync(hosts.connection_of)
-            await runtime.database.run(runtime.database.database.ready, connection)
+            await runtime.database.ready(connection, session.run_sync)
             await session.run_sync(hosts.flush)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)
             await session.run_sync(lambda _: forget_undone(runtime, unit))

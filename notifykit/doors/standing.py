@@ -245,7 +245,8 @@ class HostStanding(Standing):
         runtime = self.runtime
         runtime.check_open()
         note_loop(runtime)
-        OwnStanding(runtime).settle()
+        if runtime.database.has_room:
+            OwnStanding(runtime).settle()
         with entered(runtime):
             host = hosts.blocking(self._host)
             hosts.check_database(runtime, host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Protocol, Self, TypeVar
@@ -21,6 +21,7 @@ from notifykit.store.sqlite import Durability
 from notifykit.store.turns import AwaitedTurns
 
 T = TypeVar("T")
+OnHost = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
 
 class Runner(Protocol):
@@ -162,19 +163,27 @@ class AsyncDatabase:
     def _turn(self, write: bool) -> AbstractAsyncContextManager[None]:
         return self._turns.take() if self._database.needs_turn(write) else nullcontext()
 
-    async def ready(self) -> None:
-        """Look at the tables on a connection of its own, before the first statement inside a host's transaction.
+    async def ready(self, joined: Connection, on_host: OnHost) -> None:
+        """Look at the tables before the first statement inside a host's transaction.
+
+        Args:
+            joined: The host's connection, which is looked at first: it needs no other one.
+            on_host: Runs sync work where that connection may be used: `AsyncSession.run_sync`.
 
         Raises:
             SchemaError: The tables are missing, older or newer, and cannot be changed now.
+            StorageError: The database is full, read-only, corrupt or gone.
         """
-        await self._runner.run(self._database.ready)
+        if not await on_host(lambda _: self._database.has_seen(joined)):
+            await self._runner.run(self._database.make_beside)
+            await on_host(lambda _: self._database.confirm(joined))
 
     async def migrate(self, mode: Migrate = "always") -> None:
         """Make the tables, or bring them to this library's version.
 
         Raises:
-            SchemaError: They are newer than the library.
+            SchemaError: They are newer than the library, or this user may not change them.
+            StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         async with self._turn(True):
             await self._runner.run(self._database.make_ready, mode)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
 
 from notifykit.model.sequence import BLOCK
+from notifykit.settings import BUSY_TIMEOUT
 from notifykit.store.dialect import Dialect
 
 if TYPE_CHECKING:
     from notifykit.store.unit import Unit
 
+IMPATIENT = timedelta(seconds=2)
+"""How long to wait for others' locks while the host's own transaction is open: it may be what holds them."""
 FIRST_ID = 2
 """1 is the default organization's and environment's."""
+
+
+def lock_seconds(patient: bool) -> int:
+    """How long a change of the tables waits for the locks of others; the servers' own answer is a day, or for ever."""
+    return int((BUSY_TIMEOUT if patient else IMPATIENT).total_seconds())
 
 
 class BlockDialect(Dialect):

@@ -8,20 +8,26 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
-from notifykit.store import engines, forks, schema
+from notifykit.store import engines, forks, room, schema
 from notifykit.store.dialect import Dialect
-from notifykit.store.faults import is_crowded, translated
+from notifykit.store.faults import is_crowded, is_unseen, translated
 from notifykit.store.schema import Migrate
-from notifykit.store.sqlite import Durability, in_transaction
+from notifykit.store.sqlite import Durability
 from notifykit.store.turns import Turns
 
 NOT_INSIDE = (
-    "{where}: no tables of this notifykit were found, and they cannot be made while your own transaction is open: "
-    "call notify.migrate() at start-up."
+    "{where} has no notifykit tables of version {version} that your transaction sees, and they cannot be made while it "
+    "is open, because {cause}: call notify.migrate() at start-up."
+)
+LOCKED = "another transaction, perhaps yours, keeps them or the file locked"
+POOL = "no connection is free: open transactions use all of the {pool}"
+TOO_EARLY = (
+    "{where} has its notifykit tables now, but your transaction began before they were made and does not see them: end "
+    "it and run it again; call notify.migrate() at start-up."
 )
 
 
@@ -53,6 +59,7 @@ class Database:
         self.migrate_mode: Migrate = migrate
         self.closed = False
         self._ready = False
+        self._seen = False
         self._turns = Turns(self.dialect.where)
         forks.watch(self)
         if own and not engine.dialect.is_async:  # for those who never call `close`
@@ -122,6 +129,11 @@ class Database:
         """Whether all transactions run on one connection."""
         return isinstance(self.engine.pool, StaticPool)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a connection can be had at once: who holds one already waits for another in vain."""
+        return not room.is_full(self.engine.pool)
+
     def _turn(self, write: bool) -> AbstractContextManager[None]:
         return self._turns.take() if self.needs_turn(write) else nullcontext()
 
@@ -156,26 +168,83 @@ class Database:
     # Tables
 
     def ready(self, joined: Connection | None = None) -> None:
-        """Look at the tables on a connection of its own, before the first statement inside a host's transaction.
+        """Look at the tables before the first statement inside a host's transaction.
 
         Args:
-            joined: The host's connection. It is read where it is the only one there is.
+            joined: The host's connection, which is looked at first: it needs no other one.
 
         Raises:
             SchemaError: The tables are missing, older or newer, and cannot be changed now.
             StorageError: The database is full, read-only, corrupt or gone.
         """
+        if not self.has_seen(joined):
+            self.make_beside()
+            self.confirm(joined)
+
+    def has_seen(self, joined: Connection | None) -> bool:
+        """Whether the tables are known to be there, or a host's connection, which is free to read, sees them.
+
+        Args:
+            joined: The host's connection.
+
+        Raises:
+            SchemaError: They are not, on the only connection there is.
+        """
+        if self._ready or self._seen or joined is None:
+            return self._ready or self._seen
+        found = self._found(joined)
+        if found == schema.HEAD:
+            # What the host made in the transaction that it is in may be rolled back yet: that is not remembered.
+            self._seen = self.dialect.is_settled(joined)
+            return True
+        if self._is_only(joined):
+            schema.refuse(found, self.dialect, self.migrate_mode)
+            raise self._not_inside("it is open on the only connection of this engine")
+        return False
+
+    def make_beside(self) -> None:
+        """Look at the tables, and make them, on a connection of our own beside the host's open transaction.
+
+        Raises:
+            SchemaError: They cannot be changed now, or may not; it names what is in the way.
+            StorageError: The database is full, read-only, corrupt or gone.
+        """
+        if not room.wait_for_room(self.engine, lambda: self._ready):
+            raise self._not_inside(self._crowd)
         if self._ready:
-            return
-        if joined is not None and self._is_only(joined):
-            self._look(joined)
             return
         try:
             self.make_ready(patient=False)  # without a turn: its holder may wait for this very host
         except StorageError as error:
             if not is_crowded(error):
                 raise
-            raise SchemaError(NOT_INSIDE.format(where=self.dialect.where)) from error
+            cause = self._crowd if isinstance(error.__cause__, TimeoutError) else LOCKED
+            raise self._not_inside(cause) from error
+
+    def confirm(self, joined: Connection | None) -> None:
+        """Raise where a host's transaction does not see the tables that were found or made beside it.
+
+        Raises:
+            SchemaError: It began before they were there, and its isolation keeps it from seeing them.
+        """
+        if joined is not None and self._found(joined) != schema.HEAD:
+            raise SchemaError(TOO_EARLY.format(where=self.dialect.where))
+
+    def _found(self, joined: Connection) -> str | None:
+        with schema.told(self.dialect):
+            try:
+                return schema.stored_version(joined)
+            except DBAPIError as error:
+                if not is_unseen(error):
+                    raise
+                return None
+
+    def _not_inside(self, cause: str) -> SchemaError:
+        return SchemaError(NOT_INSIDE.format(where=self.dialect.where, version=schema.HEAD, cause=cause))
+
+    @property
+    def _crowd(self) -> str:
+        return POOL.format(pool=room.described(self.engine.pool))
 
     def migrate(self, mode: Migrate = "always") -> None:
         """Make the tables, or bring them to this library's version.
@@ -184,7 +253,8 @@ class Database:
             mode: As in `open`; this once.
 
         Raises:
-            SchemaError: They are newer than the library.
+            SchemaError: They are newer than the library, or this user may not change them.
+            StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         with self._turn(True):
             self.make_ready(mode)
@@ -211,23 +281,13 @@ class Database:
                 raise
             connection.close()
 
-        with translated(self.dialect.where):
-            schema.ensure(transaction, self.dialect, mode or self.migrate_mode)
+        schema.ensure(transaction, self.dialect, mode or self.migrate_mode)
         self._ready = True
 
     def _is_only(self, joined: Connection) -> bool:
         return (
             isinstance(joined.engine.pool, (StaticPool, SingletonThreadPool)) and self.engine.pool is joined.engine.pool
         )
-
-    def _look(self, joined: Connection) -> None:
-        with translated(self.dialect.where):
-            found = schema.stored_version(joined)
-        schema.refuse(found, self.dialect, self.migrate_mode)
-        if found != schema.HEAD:
-            raise SchemaError(NOT_INSIDE.format(where=self.dialect.where))
-        # What the host made in the transaction that it is in may be rolled back yet: that is not remembered.
-        self._ready = not in_transaction(joined.connection.dbapi_connection)
 
     # The end
 

@@ -45,10 +45,14 @@ class Dialect:
         name: `sqlite`, `postgresql` or `mariadb`.
         locking: Whether `SELECT ... FOR UPDATE` exists; statements with it compile to plain ones where it does not.
         where: The file or database, as errors name it; never with a password.
+        rights: What a user needs who makes or changes the tables.
+        needs: What every other user needs.
     """
 
     name = ""
     locking = True
+    rights = "the right to write to the file and its folder"
+    needs = rights
 
     def __init__(self, core: SqlDialect, where: str) -> None:
         """Belong to one engine.
@@ -241,6 +245,10 @@ class Dialect:
     def alone(self, connection: Connection) -> Iterator[None]:
         """Be the only process that makes or changes the tables, at least until what was done is visible to all."""
         yield
+
+    def is_settled(self, connection: Connection) -> bool:
+        """Whether the tables that a host's transaction sees are there whatever becomes of that transaction."""
+        raise NotImplementedError
 
     def seed(self, connection: Connection) -> None:
         """Write the rows that ids need."""

@@ -89,6 +89,12 @@ GIVEN_UP = frozenset({"40001", "40P01", 1205, 1213})
 """By SQLSTATE or error number: the transaction is rolled back for another one's sake, and may be run again."""
 
 
+FORBIDDEN = frozenset({"42501", "3F000", 1142, 1143, 1227, 1370})
+"""The user has no right to do this, or none to do it in any schema that it sees."""
+UNSEEN = 1412
+"""MariaDB: the table was made or changed after this transaction's snapshot."""
+
+
 def fault(error: BaseException, where: str) -> StorageError | None:
     """What a database's error is to a caller.
 
@@ -148,6 +154,32 @@ def is_given_up(error: StorageError) -> bool:
     """Whether the transaction was rolled back for another one's sake: the same work, done again, may well succeed."""
     driver = _driver(error.__cause__)
     return driver is not None and not GIVEN_UP.isdisjoint(_codes(driver))
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether the user lacks a right."""
+    driver = _driver(error)
+    return driver is not None and not FORBIDDEN.isdisjoint(_codes(driver))
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether the database is in trouble, rather than a statement wrong."""
+    driver = _driver(error)
+    if driver is None or isinstance(error, TimeoutError):
+        return driver is not None
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or _known(driver) is not None or _is_login(driver)
+
+
+def is_unseen(error: BaseException) -> bool:
+    """Whether a table is there that this transaction, begun before it was made, cannot read."""
+    driver = _driver(error)
+    return driver is not None and UNSEEN in _codes(driver)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what the driver said, or SQLAlchemy where no driver was asked."""
+    return said(_driver(error) or error)
 
 
 @contextmanager

@@ -10,17 +10,24 @@ from hashlib import sha256
 from sqlalchemy import Connection, Table
 
 from notifykit.errors import ConfigurationError, StorageError
-from notifykit.settings import BUSY_TIMEOUT
-from notifykit.store.blocks import BlockDialect
+from notifykit.store.blocks import BlockDialect, lock_seconds
 
 OLDEST = (10, 6)
 """The first with `SKIP LOCKED`."""
+LOCK_WAITS = ("lock_wait_timeout", "innodb_lock_wait_timeout")
+"""Seconds to wait for a table that others use, and for a row."""
+CHANGING = (
+    "{where}: another process has been changing the notifykit tables for {seconds} seconds: wait for it to end, then "
+    "try again."
+)
 
 
 class MariadbDialect(BlockDialect):
     """MariaDB 10.6 or later."""
 
     name = "mariadb"
+    rights = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE and DELETE on the database (GRANT ... ON ... TO ...)"
+    needs = "SELECT, INSERT, UPDATE and DELETE on the database"
 
     def moment(self, value: datetime | None) -> datetime | None:
         """A naive time in UTC: the columns know no zone."""
@@ -57,17 +64,44 @@ class MariadbDialect(BlockDialect):
             )
 
     @contextmanager
+    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+        """Wait for the locks of others as long as usual, or for a moment only; the session's own limits come back."""
+        read = f"SELECT {', '.join(f'@@{name}' for name in LOCK_WAITS)}"
+        usual = tuple(connection.exec_driver_sql(read).one())
+        _set_waits(connection, (lock_seconds(patient),) * len(LOCK_WAITS))
+        try:
+            yield
+        finally:
+            if _is_alive(connection):
+                connection.rollback()  # what was to be kept is committed; after a commit that failed nothing else runs
+                _set_waits(connection, usual)
+
+    def is_settled(self, connection: Connection) -> bool:
+        """Always: a table is kept whatever becomes of the transaction that made it."""
+        return True
+
+    @contextmanager
     def alone(self, connection: Connection) -> Iterator[None]:
         """Hold a named lock of this database: DDL would commit and so release any other."""
         self.check(connection)
-        name, seconds = _lock_name(connection), int(BUSY_TIMEOUT.total_seconds())
+        name, seconds = _lock_name(connection), connection.exec_driver_sql("SELECT @@lock_wait_timeout").scalar()
         if not connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', {seconds})").scalar():
-            raise StorageError(f"{self.where}: another process has been changing the tables for {seconds} seconds.")
+            raise StorageError(CHANGING.format(where=self.where, seconds=seconds))
         try:
             yield
             connection.exec_driver_sql("COMMIT")  # the next process looks as soon as it has the lock
         finally:
-            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").close()
+            if _is_alive(connection):  # else the lock went with it
+                connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").close()
+
+
+def _is_alive(connection: Connection) -> bool:
+    return not connection.closed and not connection.invalidated
+
+
+def _set_waits(connection: Connection, seconds: tuple[int, ...]) -> None:
+    waits = ", ".join(f"SESSION {name} = {each}" for name, each in zip(LOCK_WAITS, seconds, strict=True))
+    connection.exec_driver_sql(f"SET {waits}")
 
 
 def _lock_name(connection: Connection) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
-from notifykit.store.blocks import BlockDialect
+from notifykit.store.blocks import BlockDialect, lock_seconds
 from notifykit.store.dialect import Rows
 from notifykit.store.faults import fault
 
@@ -28,6 +28,11 @@ class PostgresDialect(BlockDialect):
     """PostgreSQL, best with psycopg."""
 
     name = "postgresql"
+    rights = "USAGE and CREATE on the schema (GRANT USAGE, CREATE ON SCHEMA ... TO ...) and ownership of the tables"
+    needs = (
+        "USAGE on the schema, SELECT, INSERT, UPDATE and DELETE on every table notifykit_*, and USAGE on the sequence "
+        "notifykit_id"
+    )
 
     def moment(self, value: datetime | None) -> datetime | None:
         """An aware time."""
@@ -54,6 +59,16 @@ class PostgresDialect(BlockDialect):
     def _starts(self, connection: Connection, blocks: int) -> list[int]:
         query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
+
+    @contextmanager
+    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+        """Wait for the locks of others as long as usual, or for a moment only, until the transaction ends."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds(patient)}s'")
+        yield
+
+    def is_settled(self, connection: Connection) -> bool:
+        """Whether the version was written by a transaction before this one."""
+        return bool(connection.exec_driver_sql("SELECT age(xmin) > 0 FROM notifykit_version").scalar())
 
     @contextmanager
     def alone(self, connection: Connection) -> Iterator[None]:

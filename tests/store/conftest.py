@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from notifykit.clock import SystemClock
+from notifykit.errors import SchemaError
 from notifykit.model import metadata
 from notifykit.store import schema
 from notifykit.store.async_database import AsyncDatabase
@@ -21,6 +22,7 @@ from notifykit.store.dialect import Dialect
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 from tests.harness import databases
+from tests.store import second
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SERVERS = ("postgresql", "mariadb")
@@ -80,10 +82,14 @@ def url_of(servers: Callable[[str], str], tmp_path: Path) -> Callable[[str], str
 
 
 def empty(url: str) -> None:
-    """Delete every row, which is far cheaper than to make the tables again."""
-    database = Database.open(url)
-    if sa.inspect(database.engine).has_table(schema.versions.name):
+    """Delete every row, which is far cheaper than to make the tables again; drop tables of another version."""
+    database, found = Database.open(url), None
+    with database.engine.connect() as connection, suppress(SchemaError):
+        found = schema.stored_version(connection)
+    if found == schema.HEAD:
         databases.empty(database.engine)
+    else:
+        bare(url)
     database.close()
 
 
@@ -93,6 +99,7 @@ def bare(url: str) -> None:
     with database.engine.begin() as connection:
         metadata.drop_all(connection)
         schema.versions.drop(connection, checkfirst=True)
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {second.TABLE}")
     database.close()
 
 
@@ -108,6 +115,16 @@ def server(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) 
     found = url_of(request.param)
     assert found is not None
     return found
+
+
+@pytest.fixture(params=("file", *SERVERS))
+def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str:
+    """The URL of a database without any table."""
+    url = url_of(request.param)
+    assert url is not None
+    if request.param in SERVERS:
+        bare(url)
+    return url
 
 
 @pytest.fixture

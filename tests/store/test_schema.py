@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from notifykit.errors import SchemaError
 from notifykit.model import metadata
 from notifykit.store import schema
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
-from tests.store.conftest import SERVERS, bare, in_unit, unit_of
+from notifykit.store.migrations import versions
+from tests.store import second
+from tests.store.conftest import bare, in_unit, unit_of
+from tests.store.schemas import behind, structure
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -39,16 +39,6 @@ for number in range(6):
 os.close(go)
 sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
-
-
-@pytest.fixture(params=("file", *SERVERS))
-def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str:
-    """The URL of a database without any table."""
-    url = url_of(request.param)
-    assert url is not None
-    if request.param in SERVERS:
-        bare(url)
-    return url
 
 
 def set_version(url: str, version: str) -> None:
@@ -133,45 +123,19 @@ def test_never_makes_nothing_and_names_the_command(empty_url: str) -> None:
 def test_older_tables_are_upgraded_in_a_file_and_named_on_a_server(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_version(empty_url, "0001")
-    done: list[Any] = []
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
-    monkeypatch.setattr(schema, "HEAD", "0002")
-
-    def upgrade(connection: sa.Connection) -> None:
-        done.append(connection)
-        connection.execute(schema.versions.update().values(version_num="0002"))
-
-    monkeypatch.setattr(schema, "upgrade", upgrade)
-    database = Database.open(empty_url)
-    if database.dialect.name == "sqlite":
-        database.ready()
-    else:
-        with pytest.raises(SchemaError, match=r"version 0001 instead of 0002.*notify\.migrate\(\)"):
+    set_version(empty_url, schema.HEAD)
+    with behind(monkeypatch):
+        database = Database.open(empty_url)
+        if database.dialect.name == "sqlite":
             database.ready()
+        else:
+            with pytest.raises(SchemaError, match=r"version 0001 instead of 0002.*notify\.migrate\(\)"):
+                database.ready()
+            database.migrate()
+        assert second.TABLE in tables(empty_url)
+        database.ready()
         database.migrate()
-    assert len(done) == 1
-    database.ready()
-    database.migrate()
-    assert len(done) == 1
-    database.close()
-
-
-def structure(connection: sa.Connection) -> dict[str, Any]:
-    """All that the database itself says of its tables."""
-    if connection.dialect.name == "sqlite":
-        return dict(tuple(row) for row in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all())
-    if connection.dialect.name == "mariadb":
-        names = [row[0] for row in connection.exec_driver_sql("SHOW FULL TABLES").all()]
-        texts = {name: connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").all()[0][1] for name in names}
-        return {name: sorted(line.rstrip(",") for line in text.splitlines()) for name, text in texts.items()}
-    columns = (
-        "SELECT table_name, column_name, data_type, character_maximum_length, collation_name, is_nullable "
-        "FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
-    )
-    indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname"
-    sequences = "SELECT sequencename, start_value, increment_by FROM pg_sequences"
-    return {query: [tuple(row) for row in connection.exec_driver_sql(query)] for query in (columns, indexes, sequences)}
+        database.close()
 
 
 def test_the_migrations_make_what_the_tables_are(empty_url: str) -> None:
@@ -207,9 +171,12 @@ def test_the_migrations_make_what_the_tables_are(empty_url: str) -> None:
     other.close()
 
 
-def test_every_migration_is_known_without_alembic() -> None:
-    found = [script.revision for script in ScriptDirectory(str(schema.SCRIPTS)).walk_revisions()]
-    assert tuple(reversed(found)) == schema.REVISIONS
+def test_every_migration_is_known_by_its_file() -> None:
+    folder = Path(str(versions.__file__)).parent
+    assert sorted(path.stem for path in folder.glob("v*.py")) == [
+        module.removeprefix(f"{versions.__name__}.") for module in schema.REVISIONS.values()
+    ]
+    assert all(f".v{version}_" in module for version, module in schema.REVISIONS.items())
 
 
 async def test_the_async_door_makes_the_tables(awaited: AsyncDatabase) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
 
-revision = "0001"
-down_revision = None
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 MARIADB = ("mysql", "mariadb")
 EXACT = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
@@ -62,22 +61,22 @@ def unique(table: str, *columns: str) -> sa.UniqueConstraint:
     return sa.UniqueConstraint(*columns, name=f"uq_{table}_{'_'.join(columns)}")
 
 
-def index(table: str, *columns: str) -> None:
+def index(op: Operations, table: str, *columns: str) -> None:
     """An index on a whole table, named."""
     op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
 
 
-def upgrade() -> None:
+def upgrade(op: Operations) -> None:
     """Make the tables."""
-    who_and_where()
-    subscribers()
-    workflows()
-    events()
-    messages()
-    waiting_work()
+    who_and_where(op)
+    subscribers(op)
+    workflows(op)
+    events(op)
+    messages(op)
+    waiting_work(op)
 
 
-def who_and_where() -> None:
+def who_and_where(op: Operations) -> None:
     """Ids, organizations, environments, tenants."""
     if op.get_context().dialect.supports_sequences:
         op.execute(sa.schema.CreateSequence(sa.Sequence("notifykit_id", start=1, increment=1000)))
@@ -109,7 +108,7 @@ def who_and_where() -> None:
     )
 
 
-def subscribers() -> None:
+def subscribers(op: Operations) -> None:
     """Subscribers, their channels and preferences, topics."""
     name = "notifykit_subscriber"
     op.create_table(
@@ -161,10 +160,10 @@ def subscribers() -> None:
     op.create_table(
         name, number("topic"), number("subscriber"), primary(name, "topic", "subscriber"), sqlite_with_rowid=False
     )
-    index(name, "subscriber")
+    index(op, name, "subscriber")
 
 
-def workflows() -> None:
+def workflows(op: Operations) -> None:
     """Workflows and their versions."""
     name = "notifykit_workflow"
     op.create_table(
@@ -195,7 +194,7 @@ def workflows() -> None:
     )
 
 
-def events() -> None:
+def events(op: Operations) -> None:
     """Events and runs."""
     name, given = "notifykit_event", sa.text("transaction_id IS NOT NULL")
     op.create_table(
@@ -236,10 +235,10 @@ def events() -> None:
         primary(name, "id"),
         unique(name, "event", "subscriber"),
     )
-    index(name, "subscriber")
+    index(op, name, "subscriber")
 
 
-def messages() -> None:
+def messages(op: Operations) -> None:
     """Messages, their shared text, and the attempts to send them."""
     name = "notifykit_content"
     op.create_table(name, number("id"), *map(text, ("subject", "body", "cta", "data")), primary(name, "id"))
@@ -257,7 +256,7 @@ def messages() -> None:
         moment("created_at"),
         primary(name, "id"),
     )
-    feed_indexes(name)
+    feed_indexes(op, name)
     name = "notifykit_delivery_attempt"
     op.create_table(
         name,
@@ -276,7 +275,7 @@ def messages() -> None:
     )
 
 
-def feed_indexes(table: str) -> None:
+def feed_indexes(op: Operations, table: str) -> None:
     """The inbox's indexes: partial ones where the database has them."""
     if op.get_context().dialect.name in MARIADB:
         op.create_index("ix_notifykit_message_feed_whole", table, ["subscriber", "channel", "feed_at"])
@@ -290,7 +289,7 @@ def feed_indexes(table: str) -> None:
     op.create_index("ix_notifykit_message_unread", table, ["subscriber"], sqlite_where=unread, postgresql_where=unread)
 
 
-def waiting_work() -> None:
+def waiting_work(op: Operations) -> None:
     """Jobs."""
     name = "notifykit_job"
     op.create_table(
@@ -309,4 +308,4 @@ def waiting_work() -> None:
         primary(name, "due_at", "id"),
         sqlite_with_rowid=False,
     )
-    index(name, "run")
+    index(op, name, "run")

@@ -1,0 +1,1 @@
+"""One file a version, named in `notifykit.store.schema.REVISIONS`; each has an `upgrade(op)`."""
