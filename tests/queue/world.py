@@ -1,0 +1,141 @@
+"""A small world for the queue: workers on one database, one clock, and hooks that write down what they are called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+import notifykit as nk
+from notifykit.ids import number_of
+from notifykit.model import metadata
+from notifykit.testing import FakeClock
+from tests.harness.databases import Name, Place
+from tests.harness.interleaving import Locks
+from tests.harness.invariants import broken
+from tests.harness.points import point
+
+job = metadata.tables["notifykit_job"]
+CHANNELS: tuple[Any, ...] = ("email", "sms")
+Hook = Callable[[Any], Any]
+
+
+class World:
+    """One database and whoever works on it.
+
+    Attributes:
+        calls: Calls to the outside that began, in order: the worker, and the message's idempotency key.
+        answer: What hooks do once their call has begun; may raise.
+    """
+
+    def __init__(self, place: Place, folder: Path, workflows: tuple[nk.Workflow[Any, ...], ...]) -> None:
+        self.place = place
+        self.name: Name = place.name
+        self.clock = FakeClock()
+        self.workflows = workflows
+        self.calls: list[tuple[str, str]] = []
+        self.answer: Hook = lambda message: None
+        self.dirty = False
+        self._folder = folder
+        self._number = 0
+        self._workers: dict[str, nk.Engine] = {}
+        self._plain: sa.Engine | None = None
+        self._url = ""
+
+    def set(self, *workers: str) -> None:
+        """Be ready for the next scene with some workers: on an empty database if the last one left something behind."""
+        self.calls.clear()
+        self.answer = lambda message: None
+        if self.dirty or not self._url:
+            self.close()
+            self._url = self._fresh()
+            self._plain = sa.create_engine(self._url) if self.name == "file" else self.place.plain
+            self.dirty = False
+        self._number += 1
+        for name in ("setup", *workers):
+            self.worker(name)  # a warm one only does what it is asked
+
+    def unique(self, name: str) -> str:
+        """An id that no scene before this had."""
+        return f"{name}-{self._number}"
+
+    def worker(self, name: str) -> nk.Engine:
+        """The engine of a worker, as if it were a process of its own."""
+        if name not in self._workers:
+            engine = self._workers[name] = nk.Engine(self._url, clock=self.clock, workflows=self.workflows)
+            for channel in CHANNELS:
+                engine.deliver(channel)(self._hook(name))
+            engine.drain()
+        return self._workers[name]
+
+    def bury(self, name: str) -> None:
+        """Forget a worker whose process has died; the next of this name is another process."""
+        self._workers.pop(name).close()
+
+    def locks(self) -> Locks:
+        """Who tells whether a connection waits."""
+        return Locks(None if self.name == "file" else self.place.plain)
+
+    @contextmanager
+    def looking(self) -> Iterator[sa.Connection]:
+        """A connection that is none of the workers'."""
+        assert self._plain is not None
+        with self._plain.connect() as connection:
+            yield connection
+
+    def claimed(self) -> set[int]:
+        """The messages whose jobs are claimed now."""
+        with self.looking() as connection:
+            return set(connection.execute(sa.select(job.c.message).where(job.c.owner != "")).scalars())
+
+    def settle(self, name: str = "setup", days: float = 1) -> None:
+        """Move the clock far ahead, stopping wherever work is due, until nothing is left to do."""
+        engine = self.worker(name)
+        end = self.clock.after(days=days)
+        due = engine.drain().next_due
+        while due is not None and due <= end:
+            self.clock.move_to(max(due, self.clock.now()))
+            due = engine.drain().next_due
+        self.clock.move_to(end)
+
+    def check(self, *, settled: bool = False) -> None:
+        """Every invariant holds."""
+        with self.looking() as connection:
+            found = broken(connection, settled=settled)
+        assert not found, f"{'settled: ' if settled else ''}{found}"
+
+    def calls_for(self, keys: Mapping[str, Any]) -> list[str]:
+        """The calls for some messages, in order."""
+        return [key for _, key in self.calls if key in keys]
+
+    def close(self) -> None:
+        """Close every worker."""
+        for engine in self._workers.values():
+            engine.close()
+        self._workers.clear()
+        if self._plain is not None and self.name == "file":
+            self._plain.dispose()
+
+    def _fresh(self) -> str:
+        self._number += 1
+        folder = self._folder / str(self._number)
+        folder.mkdir()
+        url = self.place.fresh(folder)
+        assert url is not None
+        return url
+
+    def _hook(self, name: str) -> Hook:
+        def hook(message: Any) -> Any:
+            point(f"calls {message.step if hasattr(message, 'step') else message.idempotency_key}")
+            self.calls.append((name, message.idempotency_key))
+            return self.answer(message)
+
+        return hook
+
+
+def row_of(message: nk.Message | str) -> int:
+    """The row of a message."""
+    return number_of("msg", message if isinstance(message, str) else message.id)
