@@ -26,6 +26,8 @@ Work = Callable[[], Any]
 
 PATIENCE = 30.0
 """Seconds until a wait is given up; nothing that works ever waits that long."""
+ENOUGH = 10
+"""Failures after which no more schedules are played."""
 GLANCE = 0.002
 """Seconds between two looks at whether an actor waits for a lock."""
 BEGIN = "BEGIN IMMEDIATE"
@@ -340,18 +342,26 @@ def schedules(counts: Mapping[str, int], limit: int, seed: int = 1) -> list[Sche
 
     Args:
         counts: How many points each actor comes to when it is alone.
-        limit: How many at most: all there are, else both families of `cutting`, and a sample of `crossing`.
+        limit: How many at most: all there are; else both families of `cutting`, the first one closer, and a sample of
+            `crossing`.
         seed: Of the sample.
     """
     (first, n), (second, m) = counts.items()
     if comb(n + m, n) <= limit:
         return list(every(counts))
-    chosen = [*cutting(first, second, n), *cutting(second, first, m)]
-    crossed = list(crossing(counts))
-    room = max(0, limit - len(chosen))
-    if len(crossed) > room:
-        crossed = random.Random(seed).sample(crossed, room)
-    return [*chosen, *crossed]
+    cut = list(cutting(first, second, n))
+    cut_back = list(cutting(second, first, m))
+    some = _spread(cut_back, max(limit // 4, limit - len(cut)))
+    chosen = [*_spread(cut, limit - len(some)), *some]
+    crossed, room = list(crossing(counts)), limit - len(chosen)
+    return [*chosen, *random.Random(seed).sample(crossed, min(room, len(crossed)))]
+
+
+def _spread(these: list[Schedule], count: int) -> list[Schedule]:
+    """That many of them, as far apart from each other as possible."""
+    if count >= len(these):
+        return these
+    return [these[at * len(these) // count] for at in range(count)]
 
 
 # All of them
@@ -377,7 +387,7 @@ class Failure:
 
     def __str__(self) -> str:
         error = str(self.error) if isinstance(self.error, AssertionError) else repr(self.error)
-        return f"schedule {list(self.schedule)}: {error}\n{self.played or ''}"
+        return f"{list(self.schedule)}: {error}\n{self.played or ''}"
 
 
 def explore(make: Callable[[], Scene], locks: Locks, *, limit: int, seed: int = 1) -> int:
@@ -400,11 +410,13 @@ def explore(make: Callable[[], Scene], locks: Locks, *, limit: int, seed: int = 
     counts = {name: _played(make, [(name, None)], locks, failures).get(name, 0) for name in (first, second)}
     chosen = schedules(counts, limit, seed)
     for schedule in chosen:
-        _played(make, schedule, locks, failures)
+        if len(failures) < ENOUGH:
+            _played(make, schedule, locks, failures)
     if failures:
-        words = sorted({str(failure.error).partition("\n")[0] for failure in failures})
+        many = "or more " if len(failures) >= ENOUGH else ""
+        which = [list(failure.schedule) for failure in failures]
         raise AssertionError(
-            f"{len(failures)} of {len(chosen) + 2} schedules of {counts} went wrong: {words}\nthe first: {failures[0]}"
+            f"{len(failures)} {many}of {len(chosen) + 2} schedules of {counts} went wrong: {which}\n{failures[0]}"
         )
     return len(chosen) + 2
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import and_, exists, func, literal_column, or_, select
+from sqlalchemy import and_, exists, func, literal, literal_column, or_, select, union_all
 
 import notifykit as nk
 from notifykit.model import metadata
@@ -60,9 +60,6 @@ ALWAYS: dict[str, Any] = {
         )
     ),
     "claimed jobs that advance a run": select(job.c.id).where(job.c.owner != "", job.c.kind == JobKind.ADVANCE.value),
-    "waiting runs whose subscriber is gone": select(run.c.id).where(
-        WAITING, ~exists().where(subscriber.c.id == run.c.subscriber)
-    ),
     "addresses of runs that are over": select(subscriber.c.id).where(
         subscriber.c.subscriber_id.like(UNLISTED + "%"),
         ~exists().where(run.c.subscriber == subscriber.c.id, WAITING),
@@ -71,6 +68,9 @@ ALWAYS: dict[str, Any] = {
 }
 """True after every commit. Two messages of one run and step cannot be told: that is the primary key."""
 SETTLED: dict[str, Any] = {
+    "waiting runs whose subscriber is gone": select(run.c.id).where(
+        WAITING, ~exists().where(subscriber.c.id == run.c.subscriber)
+    ),
     "runs that still wait": select(run.c.id).where(WAITING),
     "messages that are still queued": select(message.c.id).where(QUEUED),
     "jobs that are left": select(job.c.id),
@@ -85,12 +85,10 @@ def broken(connection: sa.Connection, *, settled: bool = False) -> dict[str, tup
         connection: Any that sees the database.
         settled: Everything has been drained.
     """
-    found = {}
-    for name, text in _questions(connection.dialect, settled).items():
-        ids = [row[0] for row in connection.exec_driver_sql(text)]
-        if ids:
-            found[name] = (len(ids), ids[:3])
-    return found
+    found: dict[str, list[int]] = {}
+    for name, number in connection.exec_driver_sql(_question(connection.dialect, settled)):
+        found.setdefault(name, []).append(number)
+    return {name: (len(numbers), sorted(numbers)[:3]) for name, numbers in found.items()}
 
 
 def wrong_counts(notify: nk.Engine, people: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -109,15 +107,18 @@ def wrong_counts(notify: nk.Engine, people: Iterable[str]) -> dict[str, tuple[in
     return found
 
 
-_texts: dict[tuple[str, bool], Mapping[str, str]] = {}
+_texts: dict[tuple[str, bool], str] = {}
 
 
-def _questions(dialect: sa.Dialect, settled: bool) -> Mapping[str, str]:
+def _question(dialect: sa.Dialect, settled: bool) -> str:
+    """All of them in one query: a round trip each would take longer than what they look at."""
     key = (dialect.name, settled)
     if key not in _texts:
         wanted = {**ALWAYS, **SETTLED} if settled else ALWAYS
-        _texts[key] = {
-            name: str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-            for name, query in wanted.items()
-        }
+        parts = []
+        for name, query in wanted.items():
+            rows = query.subquery()
+            parts.append(select(literal(name).label("name"), next(iter(rows.c)).label("number")))
+        whole = union_all(*parts)
+        _texts[key] = str(whole.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     return _texts[key]

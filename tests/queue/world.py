@@ -1,9 +1,10 @@
-"""A small world for the queue: workers on one database, one clock, and hooks that write down what they are called with."""
+"""A small world for the queue: workers on one database, one clock, and hooks that keep what they are called with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,36 @@ from notifykit.testing import FakeClock
 from tests.harness.databases import Name, Place
 from tests.harness.interleaving import Locks
 from tests.harness.invariants import broken
-from tests.harness.points import point
+from tests.harness.points import point, standing
 
 job = metadata.tables["notifykit_job"]
 CHANNELS: tuple[Any, ...] = ("email", "sms")
 Hook = Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Returned:
+    """What was true at the instant at which a verb returned.
+
+    Attributes:
+        answer: What it answered.
+        claimed: The messages whose jobs were claimed.
+        calls: How many calls had begun.
+    """
+
+    answer: Any
+    claimed: set[int]
+    calls: int
+
+
 class World:
     """One database and whoever works on it.
 
     Attributes:
-        calls: Calls to the outside that began, in order: the worker, and the message's idempotency key.
-        answer: What hooks do once their call has begun; may raise.
+        entered: The messages of calls for which a hook was entered, in order.
+        calls: The same once the call goes out: an actor may be stopped in between.
+        returned: How verbs ended that were `noted`, by actor.
+        answer: What hooks do once their call has gone out; may raise.
     """
 
     def __init__(self, place: Place, folder: Path, workflows: tuple[nk.Workflow[Any, ...], ...]) -> None:
@@ -36,7 +54,9 @@ class World:
         self.name: Name = place.name
         self.clock = FakeClock()
         self.workflows = workflows
-        self.calls: list[tuple[str, str]] = []
+        self.entered: list[int] = []
+        self.calls: list[int] = []
+        self.returned: dict[str, Returned] = {}
         self.answer: Hook = lambda message: None
         self.dirty = False
         self._folder = folder
@@ -47,7 +67,7 @@ class World:
 
     def set(self, *workers: str) -> None:
         """Be ready for the next scene with some workers: on an empty database if the last one left something behind."""
-        self.calls.clear()
+        self.forget()
         self.answer = lambda message: None
         if self.dirty or not self._url:
             self.close()
@@ -57,6 +77,11 @@ class World:
         self._number += 1
         for name in ("setup", *workers):
             self.worker(name)  # a warm one only does what it is asked
+
+    def forget(self) -> None:
+        """Forget what has been called so far."""
+        for kept in (self.entered, self.calls, self.returned):
+            kept.clear()
 
     def unique(self, name: str) -> str:
         """An id that no scene before this had."""
@@ -68,7 +93,7 @@ class World:
             engine = self._workers[name] = nk.Engine(self._url, clock=self.clock, workflows=self.workflows)
             for channel in CHANNELS:
                 engine.deliver(channel)(self._hook(name))
-            engine.drain()
+            engine.runs.list(limit=1)
         return self._workers[name]
 
     def bury(self, name: str) -> None:
@@ -87,9 +112,13 @@ class World:
             yield connection
 
     def claimed(self) -> set[int]:
-        """The messages whose jobs are claimed now."""
+        """The messages whose jobs are claimed, or are being claimed in a transaction that is open."""
+        ask = sa.select(job.c.message, job.c.owner)
         with self.looking() as connection:
-            return set(connection.execute(sa.select(job.c.message).where(job.c.owner != "")).scalars())
+            jobs = {message for message, _ in connection.execute(ask)}
+            unlocked = ask.with_for_update(skip_locked=True)  # on SQLite, whose writers are alone, these are all
+            free = {message for message, owner in connection.execute(unlocked) if not owner}
+        return jobs - free
 
     def settle(self, name: str = "setup", days: float = 1) -> None:
         """Move the clock far ahead, stopping wherever work is due, until nothing is left to do."""
@@ -107,9 +136,21 @@ class World:
             found = broken(connection, settled=settled)
         assert not found, f"{'settled: ' if settled else ''}{found}"
 
-    def calls_for(self, keys: Mapping[str, Any]) -> list[str]:
-        """The calls for some messages, in order."""
-        return [key for _, key in self.calls if key in keys]
+    def noted(self, name: str, verb: Callable[[], Any]) -> Callable[[], Any]:
+        """A verb after which is noted what is true then."""
+
+        def work() -> Any:
+            answer = verb()
+            with standing(None):
+                self.returned[name] = Returned(answer, self.claimed(), len(self.calls))
+            return answer
+
+        return work
+
+    def called_after(self, name: str) -> list[int]:
+        """The calls that began after an actor's verb had returned, but for those that were claimed by then."""
+        returned = self.returned[name]
+        return [row for row in self.calls[returned.calls :] if row not in returned.claimed]
 
     def close(self) -> None:
         """Close every worker."""
@@ -129,13 +170,10 @@ class World:
 
     def _hook(self, name: str) -> Hook:
         def hook(message: Any) -> Any:
-            point(f"calls {message.step if hasattr(message, 'step') else message.idempotency_key}")
-            self.calls.append((name, message.idempotency_key))
+            row = number_of("msg", message.id)
+            self.entered.append(row)
+            point(f"calls {message.step}")
+            self.calls.append(row)
             return self.answer(message)
 
         return hook
-
-
-def row_of(message: nk.Message | str) -> int:
-    """The row of a message."""
-    return number_of("msg", message if isinstance(message, str) else message.id)
