@@ -54,16 +54,20 @@ class Interrupt(Stopper):
 
     Attributes:
         at: The number of the point, from 0; what ends before is not interrupted.
+        among: Only points that start like this are counted.
         deadly: The process dies there; else `KeyboardInterrupt` is raised, and cleaning up goes on.
     """
 
-    def __init__(self, at: int, *, deadly: bool = False) -> None:
+    def __init__(self, at: int, *, among: str = "", deadly: bool = False) -> None:
         super().__init__()
         self.at = at
+        self.among = among
         self.deadly = deadly
 
     def reach(self, what: str, connection: sa.Connection | None) -> None:
         """Raise at the chosen point."""
+        if not what.startswith(self.among):
+            return
         super().reach(what, connection)
         if len(self.points) - 1 == self.at:
             if self.deadly:
@@ -99,18 +103,19 @@ def listened() -> Iterator[None]:
             sa.event.remove(sa.Engine, name, hook)
 
 
-def interrupted(work: Callable[[], Any], at: int, *, deadly: bool = False) -> bool:
+def interrupted(work: Callable[[], Any], at: int, *, among: str = "", deadly: bool = False) -> bool:
     """Do a piece of work, interrupted at a point.
 
     Args:
         work: What to do; if it dies, its engines are of no use any more.
         at: The number of the point.
+        among: Only points that start like this are counted.
         deadly: As if its process were killed.
 
     Returns:
         Whether it got as far as that point.
     """
-    stopper = Interrupt(at, deadly=deadly)
+    stopper = Interrupt(at, among=among, deadly=deadly)
     with listened(), standing(stopper):
         try:
             work()

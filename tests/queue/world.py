@@ -22,6 +22,8 @@ from tests.harness.points import point, standing
 job = metadata.tables["notifykit_job"]
 CHANNELS: tuple[Any, ...] = ("email", "sms")
 Hook = Callable[[Any], Any]
+SCENES = 30
+"""Scenes on one database: what looks at all of its rows gets slower with each."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class World:
         entered: The messages of calls for which a hook was entered, in order.
         calls: The same once the call goes out: an actor may be stopped in between.
         returned: How verbs ended that were `noted`, by actor.
+        begins: Told of each call when its hook is entered.
         answer: What hooks do once their call has gone out; may raise.
     """
 
@@ -57,10 +60,11 @@ class World:
         self.entered: list[int] = []
         self.calls: list[int] = []
         self.returned: dict[str, Returned] = {}
+        self.begins: Callable[[int], None] = lambda row: None
         self.answer: Hook = lambda message: None
         self.dirty = False
         self._folder = folder
-        self._number = 0
+        self._number = self._scenes = 0
         self._workers: dict[str, nk.Engine] = {}
         self._plain: sa.Engine | None = None
         self._url = ""
@@ -68,12 +72,13 @@ class World:
     def set(self, *workers: str) -> None:
         """Be ready for the next scene with some workers: on an empty database if the last one left something behind."""
         self.forget()
-        self.answer = lambda message: None
-        if self.dirty or not self._url:
+        self.begins, self.answer = lambda row: None, lambda message: None
+        self._scenes += 1
+        if self.dirty or self._scenes >= SCENES or not self._url:
             self.close()
             self._url = self._fresh()
             self._plain = sa.create_engine(self._url) if self.name == "file" else self.place.plain
-            self.dirty = False
+            self.dirty, self._scenes = False, 0
         self._number += 1
         for name in ("setup", *workers):
             self.worker(name)  # a warm one only does what it is asked
@@ -111,13 +116,20 @@ class World:
         with self._plain.connect() as connection:
             yield connection
 
-    def claimed(self) -> set[int]:
-        """The messages whose jobs are claimed, or are being claimed in a transaction that is open."""
+    def claimed(self, by: nk.Engine | None = None) -> set[int]:
+        """The messages whose jobs are claimed, or are being claimed in a transaction that is open.
+
+        Args:
+            by: Claimed by this worker only.
+        """
         ask = sa.select(job.c.message, job.c.owner)
         with self.looking() as connection:
             jobs = {message for message, _ in connection.execute(ask)}
             unlocked = ask.with_for_update(skip_locked=True)  # on SQLite, whose writers are alone, these are all
-            free = {message for message, owner in connection.execute(unlocked) if not owner}
+            owner = None if by is None else by._runtime.owner
+            free = {
+                message for message, whose in connection.execute(unlocked) if not whose or whose != (owner or whose)
+            }
         return jobs - free
 
     def settle(self, name: str = "setup", days: float = 1) -> None:
@@ -172,6 +184,7 @@ class World:
         def hook(message: Any) -> Any:
             row = number_of("msg", message.id)
             self.entered.append(row)
+            self.begins(row)
             point(f"calls {message.step}")
             self.calls.append(row)
             return self.answer(message)
