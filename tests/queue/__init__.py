@@ -1,0 +1,1 @@
+"""The queue under every order of events: interleavings, a model, a soak."""

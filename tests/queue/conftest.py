@@ -1,0 +1,44 @@
+"""Worlds on every database that several processes can share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import notifykit as nk
+from tests.harness.databases import Opened
+from tests.harness.interleaving import Locks
+from tests.queue.world import World
+
+SHARED = ("file", "postgresql", "mariadb")
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture(params=SHARED)
+def make_world(request: pytest.FixtureRequest, place_of: Opened, tmp_path: Path) -> Iterator[MakeWorld]:
+    """Makes a world with some workflows on a database."""
+    with ExitStack() as stack:
+
+        def make(*workflows: nk.Workflow[Any, ...]) -> World:
+            world = World(place_of(request.param), tmp_path, workflows)
+            stack.callback(world.close)
+            return world
+
+        yield make
+
+
+@pytest.fixture
+def locks_of() -> Iterator[Callable[[World], Locks]]:
+    """Who tells, in a world, whether a connection waits."""
+    with ExitStack() as stack:
+
+        def locks(world: World) -> Locks:
+            found = world.locks()
+            stack.callback(found.close)
+            return found
+
+        yield locks
