@@ -139,7 +139,10 @@ def claim(unit: Unit, by: Claimant) -> Batch:
 
 
 def _due(unit: Unit, by: Claimant) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
-    """Jobs to claim, with their runs; what only a newer library can work on is left alone."""
+    """Jobs to claim, with their runs, which are locked too; what only a newer library can work on is left alone.
+
+    Whose run another unit has locked, to stop it perhaps, is left for later.
+    """
     needs = sorted(unit.registry.functions())
     while True:
         jobs = claiming.due_calls(
@@ -150,15 +153,17 @@ def _due(unit: Unit, by: Claimant) -> tuple[list[ClaimedJob], dict[int, RunFacts
             without=versions.newer(unit),
             lost_first=by.lost_first,
         )
-        known = run_facts.load(unit, sorted({job.run for job in jobs}))
+        runs = sorted({job.run for job in jobs})
+        locked = lock_runs(unit, runs, wait=False)
+        known = run_facts.load(unit, runs)
         if not any(facts.version.newer for facts in known.values()):
-            return jobs, known
+            return [job for job in jobs if job.run in locked or job.run not in known], known
 
 
 def _sort(
     unit: Unit, by: Claimant, tasks: Sequence[Task], batch: Batch
 ) -> tuple[list[tuple[Task, Sender]], list[Entry]]:
-    """Those to call, and what becomes of the others; whose run another unit has locked is left for later."""
+    """Those to call, and what becomes of the others."""
     choices = Choices(unit, tasks)
     to_call, settled = list[tuple[Task, Sender]](), list[Entry]()
     serving = {channel: by.senders.of(channel) for channel in OUTSIDE}
@@ -170,8 +175,6 @@ def _sort(
             to_call.append((task, sender))
         else:
             settled.append(Entry(task, ruling))
-    locked = lock_runs(unit, [entry.task.job.run for entry in settled], wait=False)
-    settled = [entry for entry in settled if entry.task.job.run in locked]
     for entry in settled:
         message = entry.task.message
         if entry.ruling.reason == NO_PROVIDER and message is not None:

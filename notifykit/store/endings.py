@@ -71,8 +71,8 @@ FREE_JOBS = Statement(
     .order_by(job.c.due_at, job.c.id)
     .with_for_update(skip_locked=True)
 )
-"""The jobs that can be had without waiting: who has the others waits for the runs."""
-JOBS_LEFT = Statement(select(job.c.id, job.c.kind).where(within(job.c.run, "runs")))
+"""The jobs that can be had without waiting. Who has another one cannot have its run, and leaves it: it stays a hint."""
+CLAIMED = Statement(select(job.c.id, job.c.kind).where(within(job.c.run, "runs"), job.c.owner != ""))
 QUEUED = Statement(
     select(message.c.id)
     .join_from(run, message, (message.c.id >= run.c.id * 64) & (message.c.id < run.c.id * 64 + 64))
@@ -199,10 +199,10 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[
     """
     numbers = sorted(runs)
     claiming.drop(unit, [(due_at, number) for due_at, number in FREE_JOBS.rows(unit, runs=numbers)])
-    left = dict(JOBS_LEFT.rows(unit, runs=numbers))
+    claimed = dict(CLAIMED.rows(unit, runs=numbers))
     queued = [number for (number,) in QUEUED.rows(unit, runs=numbers)]
-    stopped = [number for number in queued if number not in left]
-    flying = [number for number in queued if number in left]
+    stopped = [number for number in queued if number not in claimed]
+    flying = [number for number in queued if number in claimed]
     if stopped:
         CANCEL_MESSAGES.run(unit, ids=stopped, why=reason)
         tell(unit, stopped, reason)
@@ -212,7 +212,7 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[
     _end(unit, waiting, "cancelled", reason)
     drop_unlisted(unit, numbers)
     unit.stop(runs=numbers)
-    return len(stopped) + len(waiting), len(flying) + list(left.values()).count(JobKind.CUSTOM)
+    return len(stopped) + len(waiting), len(flying) + list(claimed.values()).count(JobKind.CUSTOM)
 
 
 def fail(unit: Unit, runs: Sequence[int], reason: str) -> None:

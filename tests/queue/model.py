@@ -159,4 +159,4 @@ class Model:
     def attempts(self, row: int) -> range:
         """How many attempts may be recorded: one for each call that began, no other."""
         mail = self.mail(row)
-        return range(len(mail.calls), len(mail.calls) + mail.crashes + 1)
+        return range(len(mail.calls) - mail.lost, len(mail.calls) + mail.crashes + 1)

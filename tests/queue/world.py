@@ -126,9 +126,9 @@ class World:
         with self.looking() as connection:
             jobs = {message for message, _ in connection.execute(ask)}
             unlocked = ask.with_for_update(skip_locked=True)  # on SQLite, whose writers are alone, these are all
-            owner = None if by is None else by._runtime.owner
+            owner = "" if by is None else by._runtime.owner
             free = {
-                message for message, whose in connection.execute(unlocked) if not whose or whose != (owner or whose)
+                message for message, whose in connection.execute(unlocked) if not whose or not whose.startswith(owner)
             }
         return jobs - free
 
