@@ -183,7 +183,7 @@ def _sort(
     return to_call, settled
 
 
-def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Tally:
+def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Tally | None:
     """Let a job that cannot be claimed wait, so that it holds up no other one, or give it up.
 
     Args:
@@ -191,11 +191,14 @@ def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -
         job: As `due_calls` gave it.
         until: When to try again; None: never.
         problem: What went wrong.
+
+    Returns:
+        What ended; None where another unit has it.
     """
     needs = sorted(unit.registry.functions())
     found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]))
     if not found or not lock_runs(unit, [job.run], wait=False):
-        return Tally()
+        return None
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
     if until is not None:
         claiming.postpone(unit, job[:2], until, job.attempt)

@@ -159,22 +159,29 @@ class _Drain:
         except GeneratorExit:
             raise
         except BaseException:
-            yield Work(self._stop)
+            if self.sent.ended or self.under_way or self.claiming:
+                try:
+                    yield Work(self._stop)
+                except Exception as error:  # what stopped the drain is what its caller is to hear of
+                    log(logger, logging.ERROR, "how calls ended could not be recorded", error=error)
             raise
 
     def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
         while True:
-            advances, calls = yield Work(self._is_due, write=False)
             before = self.done
-            if advances:
-                yield from self._advance()
-            if (advances or calls) and not self._is_spent():
-                yield from self._deliver()
-            if self._is_spent():
-                return self._report((yield Work(self._left, write=False)))
-            if self.done == before:
-                return self._report((yield Work(self._rest, write=False)))
+            if self._goes_on():
+                advances, _ = due = yield Work(self._is_due, write=False)
+                if advances:
+                    yield from self._advance()
+                if any(due) or self.under_way:
+                    yield from self._deliver()
+            if self.done > before and self._goes_on():
+                continue
+            if self.under_way:
+                yield from self._send(())
+                continue
+            return self._report((yield Work(self._rest if self._goes_on() else self._left, write=False)))
 
     # -- runs that go on
 
@@ -192,8 +199,7 @@ class _Drain:
             except Exception as error:
                 self._check(error)
                 log(logger, logging.ERROR, "a run cannot go on; it is tried again later", error=error)
-                yield Work(partial(self._put_run_off, job, words(error)))
-                self.done += 1
+                self.done += yield Work(partial(self._put_run_off, job, words(error)))
 
     def _moved(self, advanced: Advanced) -> None:
         self.advanced += advanced.runs
@@ -205,28 +211,24 @@ class _Drain:
     def _due_advances(self, unit: Unit) -> list[DueAdvance]:
         return due_advances(unit, needs=_needs(unit), limit=unit.chunk, scope=self.scope, without=newer(unit))
 
-    def _put_run_off(self, job: DueAdvance, problem: str, unit: Unit) -> None:
-        due.put_off(unit, job, _again(unit, job.id, job.attempt + 1), problem)
+    def _put_run_off(self, job: DueAdvance, problem: str, unit: Unit) -> bool:
+        return due.put_off(unit, job, _again(unit, job.id, job.attempt + 1), problem)
 
     # -- calls
 
     def _deliver(self) -> Generator[Work[Any] | Send, Any, None]:
         """Claim and call until nothing is left to call, or runs can go on because of it."""
-        resumed, fruitless, is_left = self.tally.resumed, 0, True
-        while True:
-            calls: Sequence[Call] = ()
+        resumed, fruitless = self.tally.resumed, 0
+        while resumed == self.tally.resumed and self._goes_on() and fruitless < FRUITLESS:
+            before, calls = self.done, list[Call]()
             room = self.runtime.pace.limit(self.concurrency, self.runtime.chunk) - len(self.under_way)
-            if is_left and room > 0 and resumed == self.tally.resumed and not self._is_spent():
-                before = self.done
-                batch = yield from self._claim(room)
-                calls, is_left = batch.calls, bool(batch.calls) or self.done > before
-            if not calls and not self.under_way:
-                if not is_left or resumed != self.tally.resumed or self._is_spent():
-                    return
-                continue
-            made = yield from self._send(calls)
-            fruitless = 0 if made or self.under_way else fruitless + 1
-            is_left = is_left and fruitless < FRUITLESS
+            if room > 0:
+                calls = (yield from self._claim(room)).calls
+            if self.under_way:
+                yield from self._send(calls)
+            elif self.done == before:
+                return
+            fruitless = 0 if self.done > before else fruitless + 1
 
     def _claim(self, limit: int) -> Generator[Work[Any], Any, Batch]:
         """Claim jobs; one by one where that fails, so that none holds up the others."""
@@ -255,8 +257,9 @@ class _Drain:
             except Exception as error:
                 self._check(error)
                 log(logger, logging.ERROR, "a job cannot be claimed; it is tried again later", error=error)
-                self.tally += yield Work(partial(self._put_job_off, job, words(error)))
-                self.done += 1
+                ended = yield Work(partial(self._put_job_off, job, words(error)))
+                self.tally += ended or Tally()
+                self.done += ended is not None
         return whole
 
     def _claimant(self, limit: int) -> Claimant:
@@ -277,20 +280,19 @@ class _Drain:
     def _due_calls(self, limit: int, unit: Unit) -> list[ClaimedJob]:
         return due_calls(unit, needs=_needs(unit), limit=limit, scope=self.scope, without=newer(unit))
 
-    def _put_job_off(self, job: ClaimedJob, problem: str, unit: Unit) -> Tally:
+    def _put_job_off(self, job: ClaimedJob, problem: str, unit: Unit) -> Tally | None:
         return claims.put_off(unit, job, _again(unit, job.id, job.attempt), problem)
 
-    def _send(self, calls: Sequence[Call]) -> Generator[Work[Any] | Send, Any, int]:
-        """Make calls, and record those that have ended; how many were really made."""
+    def _send(self, calls: Sequence[Call]) -> Generator[Work[Any] | Send, Any, None]:
+        """Make calls, and record those that have ended."""
         self.sent = send = Send(calls)
         yield send
         yield from self._record(send.ended)
         self.under_way.difference_update(call for call, _ in send.ended)
         self.sent = Send(())
-        made = [call.seconds for call, _ in send.ended if call.has_begun]
+        made = [call.seconds for call, outcome in send.ended if outcome.ending != "unsent"]
         self.runtime.pace.note(len(made), sum(made))
         self.done += len(made)
-        return len(made)
 
     def _stop(self, unit: Unit) -> None:
         """Record what is known of calls when a drain is stopped: those not begun go back, others keep their lease."""
@@ -337,8 +339,9 @@ class _Drain:
         """The rest after the budget is spent: nobody counts what may be millions of jobs."""
         return Rest(self.waiting, _next_due(unit))
 
-    def _is_spent(self) -> bool:
-        return self.deadline is not None and monotonic() >= self.deadline
+    def _goes_on(self) -> bool:
+        """Whether the budget lasts; something is done in any case."""
+        return self.deadline is None or not self.done or monotonic() < self.deadline
 
     def _report(self, rest: Rest) -> DrainReport:
         return DrainReport(self.advanced, self.tally.sent, self.tally.failed, dict(rest.waiting_for), rest.next_due)

@@ -104,7 +104,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         drop_unlisted(unit, [found.run for found in due])
 
 
-def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> None:
+def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> bool:
     """Let a run that cannot be moved wait, so that it holds up no other one, or give it up.
 
     Args:
@@ -112,10 +112,13 @@ def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -
         job: The run's job.
         until: When to try again; None: never.
         problem: What went wrong.
+
+    Returns:
+        Whether it was there for us; False where another unit has it.
     """
     found = due_advances(unit, needs=sorted(unit.registry.functions()), limit=1, scope=Scope(job=job[:2]))
     if not found or not lock_runs(unit, [job.run], wait=False):
-        return
+        return False
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt + 1}))])
     if until is None:
         drop(unit, [job[:2]])
@@ -123,6 +126,7 @@ def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -
     else:
         postpone(unit, job[:2], until, job.attempt + 1)
         unit.schedule(until)
+    return True
 
 
 def _due(unit: Unit, limit: int, scope: Scope) -> tuple[list[DueAdvance], dict[int, int], dict[int, RunFacts]]:

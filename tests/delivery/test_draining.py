@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,35 @@ def test_what_waits_for_a_provider_is_named_every_time(notify: nk.Engine) -> Non
     assert dict(notify.drain(second, seconds=9).waiting_for) == {"sms: no provider": 2}
     notify.deliver("email")(lambda message: None)
     assert dict(notify.drain().waiting_for) == {"sms: no provider": 2}
+
+
+def test_something_is_done_in_any_case(notify: nk.Engine) -> None:
+    notify.deliver("email")(lambda message: None)
+    notify.trigger(mail(), to=people(3))
+    assert [notify.drain(seconds=0).sent for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_what_cannot_be_rendered_does_not_end_a_drain(notify: nk.Engine) -> None:
+    notify.workflows.register(nk.Workflow("torn", steps=[nk.Email("mail", subject="s", body="{{ payload.x }}")]))
+    notify.deliver("email")(lambda message: None)
+    for _ in range(10):
+        notify.trigger("torn", to=people(1))
+    notify.trigger(mail(), to=people(1))
+    report = notify.drain()
+    assert (report.sent, report.failed, report.next_due) == (1, 10, None)
+
+
+@pytest.mark.parametrize("seconds", [None, 5])
+def test_nothing_due_takes_no_writers_lock(tmp_path: Path, seconds: float | None) -> None:
+    url = f"sqlite:///{tmp_path / 'app.db'}"
+    later = nk.Workflow("later", steps=[nk.Delay("wait", hours=1)])
+    with nk.Engine(url, workflows=[later]) as writer, nk.Engine(url, workflows=[later]) as idle:
+        idle.trigger(later, to="ada")
+        with writer.transaction() as unit:
+            unit.subscribers.upsert("bob")
+            report = idle.drain(seconds=seconds)
+        assert (report.advanced, report.sent) == (0, 0)
+        assert report.next_due is not None
 
 
 class Racing(FakeClock):
