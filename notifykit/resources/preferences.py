@@ -9,6 +9,7 @@ from sqlalchemy import Table, bindparam, delete, select
 
 from notifykit.errors import ConflictError, InputError, NotFoundError, nearest
 from notifykit.model import Preference
+from notifykit.model import Subscriber as SubscriberRow
 from notifykit.model.codes import CHANNELS, Channel, ChannelCode
 from notifykit.model.preference import EVERYTHING, of_workflow
 from notifykit.model.tables import preference, subscriber
@@ -16,7 +17,7 @@ from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
 from notifykit.resources import versions
 from notifykit.resources.references import channel_code, subscriber_key, workflow_key
-from notifykit.store.rows import upsert_rows
+from notifykit.store.rows import reveal_rows, upsert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
 from notifykit.workflow.definition import Workflow
@@ -96,6 +97,7 @@ class Preferences(Namespace):
                 raise ConflictError(message)
             target = of_workflow(definition.key)
         subject = _subject(self.unit, subscriber, LOCK)
+        reveal_rows(self.unit, SubscriberRow, ("id",), [(subject,)])
         _store(self.unit, subject, target, choices)
 
     @query

@@ -144,6 +144,19 @@ class Dialect:
         if rows:
             self._many(unit, self._text(table, columns, self._ignoring(table)), rows)
 
+    def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """Let the rest of a host's transaction see rows that are there, though its snapshot is older than they are.
+
+        Args:
+            unit: The unit; only a host's transaction can hold a snapshot.
+            table: The table.
+            key: The columns of a unique key.
+            rows: Its values in rows that a conflict or a lock has met.
+        """
+
+    def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """The same for rows that the snapshot shows as they once were."""
+
     def upsert(
         self,
         unit: Unit,

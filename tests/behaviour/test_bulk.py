@@ -236,6 +236,7 @@ def test_inline_facts_run_in_input_order(notify: Both, house: Callable[..., Both
     assert sorted(bodies(notify, "ada")) == sorted(["Dear Ada", "Dear Augusta", "Dear A.", "Dear A."])
 
 
+@pytest.mark.own
 def test_everyone_sees_those_who_came_before(notify: Both) -> None:
     found = notify.trigger_bulk(
         [hello().to("ada"), hello().to(nk.Everyone()), hello().to("bob"), hello().to(nk.Everyone())]
