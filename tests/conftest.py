@@ -26,6 +26,7 @@ MARKERS = (
     "uneven: rows depend on ids or chunks (back-off, blocks), so they are not compared between databases",
     "orphaned: leaves rows behind on purpose",
     "own: about transactions of our own, or about who was there first; left out where verbs run in a host's",
+    "servers: about what only servers have",
     "table: one row of many of a table of values; both doors, but in memory only",
 )
 
@@ -86,7 +87,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a scenario on every door and database, a table of values in memory only."""
     if "variant" in metafunc.fixturenames:
         table = metafunc.definition.get_closest_marker("table")
-        variants = VARIANTS[-2 * len(DOORS) :] if metafunc.config.getoption("host_isolation") else VARIANTS
+        served = metafunc.config.getoption("host_isolation") or metafunc.definition.get_closest_marker("servers")
+        variants = VARIANTS[-2 * len(DOORS) :] if served else VARIANTS
         chosen = variants[: len(DOORS)] if table else variants
         metafunc.parametrize("variant", chosen, indirect=True)
 

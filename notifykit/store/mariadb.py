@@ -70,7 +70,7 @@ class MariadbDialect(BlockDialect):
         name, where = self.quote(table.name), self._where(key)
         column = _loose_column(table)
         if column is None:  # the key is all that there is
-            self._many(unit, f"DELETE FROM {name} WHERE {where}", rows)
+            self._many(unit, f"DELETE {name} FROM {name} FORCE INDEX (PRIMARY) WHERE {where}", rows)
             self._many(unit, self._text(table, key), rows)
             return
         cell = self.quote(column.name)

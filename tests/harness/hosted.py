@@ -198,7 +198,7 @@ def _of_listed(made: dict[sa.Table, list[dict[str, Any]]]) -> Mapping[sa.Table, 
         row["id"] for rows in made.values() for row in rows if str(row.get("subscriber_id", "")).startswith(UNLISTED)
     }
     kept = {
-        table: [row for row in rows if row.get("subscriber", row["id"] if "id" in row else None) not in unlisted]
+        table: [row for row in rows if row.get("subscriber", row.get("id")) not in unlisted]
         for table, rows in made.items()
     }
     return {table: rows for table, rows in kept.items() if rows}
