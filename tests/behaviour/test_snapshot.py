@@ -20,7 +20,7 @@ import notifykit as nk
 from notifykit.store.faults import is_given_up
 from tests.behaviour.stories import bodies, hello, people
 from tests.harness.both import Both
-from tests.harness.hosted import LEVELS, Hosting, is_over
+from tests.harness.hosted import LEVELS, Hosted, Hosting, is_over
 
 pytestmark = [pytest.mark.own, pytest.mark.servers]
 pushed = nk.Workflow("pushed", steps=[nk.Push("push", title="title", body="body"), nk.Chat("chat", body="body")])
@@ -296,6 +296,16 @@ def test_who_is_met_keeps_nobody_waiting(notify: Both, other: Both, host: Hostin
             other.subscribers.upsert(each, channels=[{"provider": "fcm", "credentials": {"device_tokens": ["t"]}}])
             other.topics.add(each, [each])
         other.trigger(hello, to="zoe")
+
+
+def test_the_suite_in_a_hosts_transactions_meets_what_it_does_not_see(notify: Both) -> None:
+    hosted = Hosted(notify.door, notify.url, level="REPEATABLE READ", place=notify.place)
+    try:
+        hosted.workflows.register(hello)
+        assert hosted.trigger(hello, to="ada").recipients == 1
+        assert (hosted.joined, hosted.met, hosted.repeated) == (1, 1, 1 if notify.place == "postgresql" else 0)
+    finally:
+        hosted.finish()
 
 
 @pytest.mark.slow

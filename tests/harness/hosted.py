@@ -91,7 +91,7 @@ class Hosted(Both):
         repeated: How many of those the database gave up, and the host did again.
     """
 
-    def __init__(self, door: Door, url: str, *, level: str, **options: Any) -> None:
+    def __init__(self, door: Door, url: str | None, *, level: str, **options: Any) -> None:
         super().__init__(door, url, **options)
         self.joined = self.met = self.repeated = 0
         self.host = Hosting(self, level)
