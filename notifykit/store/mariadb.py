@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Connection, Table, UniqueConstraint
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 OLDEST = (10, 6)
 """The first with `SKIP LOCKED`."""
-LOOKED_AT = 500
+LOOKED_AT = 1000
 """Rows that are looked for in one query."""
 
 
@@ -52,13 +54,22 @@ class MariadbDialect(BlockDialect):
 
     def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """Renew those rows that the snapshot of a host's transaction does not show."""
-        names, one = ", ".join(map(self.quote, key)), f"({self._where(key)})"
         shown: set[tuple[Any, ...]] = set()
         for start in range(0, len(rows), LOOKED_AT):
-            part = rows[start : start + LOOKED_AT]
-            text = f"SELECT {names} FROM {self.quote(table.name)} WHERE {' OR '.join([one] * len(part))}"
-            shown.update(map(tuple, self.fetch(unit.connection, text, tuple(cell for row in part for cell in row))))
+            shown.update(self._shown(unit, table, key, rows[start : start + LOOKED_AT]))
         self.renew(unit, table, key, [row for row in rows if row not in shown])
+
+    def _shown(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> Iterator[tuple[Any, ...]]:
+        names, last = ", ".join(map(self.quote, key)), self.quote(key[-1])
+        lead = "".join(f"{self.quote(each)} = %s AND " for each in key[:-1])
+        clauses: list[str] = []
+        cells: list[Any] = []
+        for start, group in groupby(rows, key=itemgetter(slice(-1))):
+            ends = [row[-1] for row in group]
+            clauses.append(f"({lead}{last} IN ({', '.join(['%s'] * len(ends))}))")
+            cells += (*start, *ends)
+        text = f"SELECT {names} FROM {self.quote(table.name)} WHERE {' OR '.join(clauses)}"
+        return map(tuple, self.fetch(unit.connection, text, tuple(cells)))
 
     def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """Change rows and change them back: what a transaction has changed it sees, whatever its snapshot.

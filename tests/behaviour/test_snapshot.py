@@ -98,6 +98,15 @@ def test_a_workflow_that_this_process_has_just_stored(notify: Both, host: Hostin
         assert door.executions.list(transaction_id=result.transaction_id)
 
 
+def test_a_transaction_id_that_another_process_has_just_used(notify: Both, other: Both, behind: Any) -> None:
+    result = behind(
+        lambda: other.trigger(hello, to="ada", transaction_id="once"),
+        lambda door: door.trigger(hello, to="ada", transaction_id="once"),
+    )
+    assert (result.duplicate, result.recipients) == (True, 1)
+    assert bodies(notify, "ada") == ["Hello"]
+
+
 def test_a_subscriber_that_another_process_has_just_made(other: Both, behind: Any) -> None:
     def work(door: Any) -> Any:
         found = door.subscribers.upsert("ada", first_name="Ada")
