@@ -239,6 +239,17 @@ def test_an_opt_out_clears_what_another_process_has_just_chosen(notify: Both, ot
     assert notify.preferences.get("ada", workflow=mailed)["email"] is False
 
 
+def test_messages_that_a_lock_meets_are_told_of(notify: Both, other: Both, behind: Any) -> None:
+    people(notify, "ada")
+    heard: list[str] = []
+    notify.engine.on.message_read(lambda event: heard.append(event.message.step))
+    behind(lambda: other.trigger(hello, to="ada"), lambda door: door.inbox("ada").mark_all("read"))
+    marked = notify.inbox("ada").unread_count() == 0
+    assert heard == (["bell"] if marked else [])
+    notify.inbox("ada").mark_all("read")
+    assert heard == ["bell"]
+
+
 def test_preferences_are_those_of_the_snapshot_until_a_message_goes(notify: Both, other: Both, host: Hosting) -> None:
     people(notify, "ada")
     notify.trigger(mailed, to="bob")
