@@ -197,14 +197,18 @@ class Dialect:
         key = (table.name, columns, tail)
         text = self._texts.get(key)
         if text is None:
-            mark = "?" if self.positional.paramstyle == "qmark" else "%s"
-            names, marks = ", ".join(map(self.quote, columns)), ", ".join([mark] * len(columns))
+            names, marks = ", ".join(map(self.quote, columns)), ", ".join([self.mark] * len(columns))
             text = f"INSERT INTO {self.quote(table.name)} ({names}) VALUES ({marks}) {tail}".rstrip()
             self._texts[key] = text
         return text
 
     def _many(self, unit: Unit, text: str, rows: Rows) -> None:
         self.execute(unit.connection, text, rows if type(rows) is list else list(rows)).close()
+
+    @property
+    def mark(self) -> str:
+        """What stands for a parameter."""
+        return "?" if self.positional.paramstyle == "qmark" else "%s"
 
     def quote(self, name: str) -> str:
         """A name as SQL spells it."""

@@ -61,12 +61,12 @@ class MariadbDialect(BlockDialect):
 
     def _shown(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> Iterator[tuple[Any, ...]]:
         names, last = ", ".join(map(self.quote, key)), self.quote(key[-1])
-        lead = "".join(f"{self.quote(each)} = %s AND " for each in key[:-1])
+        lead = "".join(f"{self.quote(each)} = {self.mark} AND " for each in key[:-1])
         clauses: list[str] = []
         cells: list[Any] = []
         for start, group in groupby(rows, key=itemgetter(slice(-1))):
             ends = [row[-1] for row in group]
-            clauses.append(f"({lead}{last} IN ({', '.join(['%s'] * len(ends))}))")
+            clauses.append(f"({lead}{last} IN ({', '.join([self.mark] * len(ends))}))")
             cells += (*start, *ends)
         text = f"SELECT {names} FROM {self.quote(table.name)} WHERE {' OR '.join(clauses)}"
         return map(tuple, self.fetch(unit.connection, text, tuple(cells)))
@@ -90,7 +90,7 @@ class MariadbDialect(BlockDialect):
             self._many(unit, f"UPDATE {name} SET {cell} = {change.format(cell)} WHERE {where}", rows)
 
     def _where(self, key: tuple[str, ...]) -> str:
-        return " AND ".join(f"{self.quote(each)} = %s" for each in key)
+        return " AND ".join(f"{self.quote(each)} = {self.mark}" for each in key)
 
     def check(self, connection: Connection) -> None:
         """Refuse a server that lacks what we need.
