@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from tests.harness import databases, leaks, statements
+from tests.harness import databases, hosted, leaks, statements
 from tests.harness.both import Both, Door
 from tests.harness.dump import Dump, dump
 
@@ -24,14 +25,30 @@ HAND_MADE = {"resources", "store"}
 MARKERS = (
     "uneven: rows depend on ids or chunks (back-off, blocks), so they are not compared between databases",
     "orphaned: leaves rows behind on purpose",
+    "own: about transactions of our own, or about who was there first; left out where verbs run in a host's",
+    "servers: about what only servers have",
     "table: one row of many of a table of values; both doors, but in memory only",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the suite run in a host's transactions."""
+    parser.addoption("--host-isolation", choices=hosted.LEVELS, help="run each verb in a host's transaction like this")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of this suite."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a host's transactions run what can run there."""
+    if config.getoption("host_isolation"):
+        told: list[Any] = items
+        left = {item for item in told if item.get_closest_marker("own") or "notify" not in item.fixturenames}
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +87,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a scenario on every door and database, a table of values in memory only."""
     if "variant" in metafunc.fixturenames:
         table = metafunc.definition.get_closest_marker("table")
-        chosen = VARIANTS[: len(DOORS)] if table else VARIANTS
+        served = metafunc.config.getoption("host_isolation") or metafunc.definition.get_closest_marker("servers")
+        variants = VARIANTS[-2 * len(DOORS) :] if served else VARIANTS
+        chosen = variants[: len(DOORS)] if table else variants
         metafunc.parametrize("variant", chosen, indirect=True)
 
 
@@ -83,15 +102,17 @@ def variant(request: pytest.FixtureRequest) -> tuple[Door, databases.Name]:
 
 @pytest.fixture
 def house(
-    variant: tuple[Door, databases.Name], place_of: databases.Opened, tmp_path: Path
+    request: pytest.FixtureRequest, variant: tuple[Door, databases.Name], place_of: databases.Opened, tmp_path: Path
 ) -> Iterator[Callable[..., Both]]:
     """Opens engines on this test's database: a second one is another process's view of the same rows."""
     door, name = variant
     url = place_of(name).fresh(tmp_path)
+    level = request.config.getoption("host_isolation")
     with ExitStack() as stack:
 
         def opened(**options: Any) -> Both:
-            both = Both(options.pop("door", door), url, place=name, **options)
+            kind: Callable[..., Both] = partial(hosted.Hosted, level=level) if level else Both
+            both = kind(options.pop("door", door), url, place=name, **options)
             stack.callback(both.finish)
             return both
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from notifykit.clock import micros
 from notifykit.flow.intake import FIND_TENANTS, TenantRow
@@ -63,7 +64,11 @@ BY_ROW = Statement(select(*COLUMNS).where(within(subscriber.c.id, "ids")))
 UPDATE_TENANT = Statement(
     update(tenant)
     .where(tenant.c.id == bindparam("number"))
-    .values(name=bindparam("new_name"), data=bindparam("new_data"), updated_at=bindparam("now"))
+    .values(
+        name=func.coalesce(bindparam("new_name", type_=tenant.c.name.type), tenant.c.name),
+        data=func.coalesce(bindparam("new_data", type_=tenant.c.data.type), tenant.c.data),
+        updated_at=bindparam("now"),
+    )
 )
 
 PRELOADED = 8
@@ -334,7 +339,7 @@ class Tenants:
     """The tenants of a chunk as they stand in the order of its triggers."""
 
     rows: dict[str, TenantRow] = field(default_factory=dict)
-    changed: set[str] = field(default_factory=set)
+    changed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, unit: Unit, requests: Sequence[Request]) -> Tenants:
@@ -355,13 +360,21 @@ class Tenants:
             row = self.rows[identifier] = TenantRow(
                 row.id, identifier, changes.get("name", row.name), changes.get("data", row.data)
             )
-            self.changed.add(identifier)
+            self.changed.setdefault(identifier, {}).update(changes)
         return row
 
     def save(self, unit: Unit) -> None:
-        """Write those that were changed."""
-        rows = [self.rows[key] for key in sorted(self.changed)]
+        """Write what was given, and nothing that was only read: it may have changed since."""
         UPDATE_TENANT.many(
-            unit, [{"number": row.id, "new_name": row.name, "new_data": row.data, "now": unit.now} for row in rows]
+            unit,
+            [
+                {
+                    "number": self.rows[key].id,
+                    "new_name": given.get("name"),
+                    "new_data": given.get("data"),
+                    "now": unit.now,
+                }
+                for key, given in sorted(self.changed.items())
+            ],
         )
         self.changed.clear()

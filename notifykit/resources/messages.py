@@ -79,7 +79,7 @@ _PROVIDER = (
     .limit(1)
     .scalar_subquery()
 )
-SUMMARIES = Statement(
+_SUMMARIES = (
     select(
         message.c.id,
         message.c.channel,
@@ -100,6 +100,9 @@ SUMMARIES = Statement(
     .outerjoin(subscriber, subscriber.c.id == message.c.subscriber)
     .where(within(message.c.id, "ids"))
 )
+SUMMARIES = Statement(_SUMMARIES)
+SUMMARIES_NOW = Statement(_SUMMARIES.with_for_update(read=True, of=message))
+"""Of messages that a lock has met: a host's snapshot may be older than they are."""
 SAID = Statement(
     select(
         message.c.environment,
@@ -251,6 +254,8 @@ class Messages(Namespace):
 def summaries(unit: Unit, ids: Sequence[int]) -> dict[int, Message]:
     """Messages by the ids of their rows."""
     rows = SUMMARIES.rows(unit, ids=ids) if ids else []
+    if len(rows) < len(ids) and unit.joined and unit.dialect.locking:
+        rows += SUMMARIES_NOW.rows(unit, ids=sorted(set(ids) - {row[0] for row in rows}))
     known = versions.by_id(unit, {row[9] for row in rows})
     return {row[0]: _summary(row, known[row[9]].workflow) for row in rows}
 

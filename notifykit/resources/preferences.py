@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, select
+from sqlalchemy import Table, bindparam, delete, select, update
 
 from notifykit.errors import ConflictError, InputError, NotFoundError, nearest
 from notifykit.model import Preference
+from notifykit.model import Subscriber as SubscriberRow
 from notifykit.model.codes import CHANNELS, Channel, ChannelCode
 from notifykit.model.preference import EVERYTHING, of_workflow
 from notifykit.model.tables import preference, subscriber
@@ -16,7 +17,7 @@ from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
 from notifykit.resources import versions
 from notifykit.resources.references import channel_code, subscriber_key, workflow_key
-from notifykit.store.rows import upsert_rows
+from notifykit.store.rows import reveal_rows, upsert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
 from notifykit.workflow.definition import Workflow
@@ -28,6 +29,10 @@ _NAMED = select(subscriber.c.id).where(
 FIND = Statement(_NAMED)
 LOCK = Statement(_NAMED.with_for_update())
 """Choices of one subscriber are made one after the other: else an opt-out could miss an opt-in that it must clear."""
+TOUCH = Statement(
+    update(subscriber).where(subscriber.c.id == bindparam("row")).values(environment=subscriber.c.environment)
+)
+"""Leaves a trace of a choice: where a host's snapshot is older, PostgreSQL then gives the host's transaction up."""
 CURRENT = Statement(
     select(workflow_table.c.current_version).where(
         workflow_table.c.environment == bindparam("environment"), workflow_table.c.key == bindparam("key")
@@ -96,6 +101,8 @@ class Preferences(Namespace):
                 raise ConflictError(message)
             target = of_workflow(definition.key)
         subject = _subject(self.unit, subscriber, LOCK)
+        TOUCH.run(self.unit, row=subject)
+        reveal_rows(self.unit, SubscriberRow, ("id",), [(subject,)])
         _store(self.unit, subject, target, choices)
         if not all(choices.values()):
             self.unit.stop(subscribers=[subject])

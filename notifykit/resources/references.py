@@ -107,7 +107,10 @@ def scope_row(unit: Unit) -> int | None:
 
 def workflow_row(unit: Unit, key: str) -> int:
     """The id of a workflow's row, or `ABSENT` where it was never stored."""
-    return _found(FIND_WORKFLOW.row(unit, environment=unit.environment, key=key))
+    found = FIND_WORKFLOW.row(unit, environment=unit.environment, key=key)
+    if found is None and (known := unit.registry.stored.get((unit.environment, key))):
+        return known.workflow_id  # a host's snapshot may be older than what this process knows
+    return _found(found)
 
 
 def event_row(unit: Unit, transaction_id: str) -> int:

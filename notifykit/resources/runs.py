@@ -10,9 +10,9 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import NotFoundError
 from notifykit.ids import number_of, text_of
 from notifykit.model.codes import RunStatus
-from notifykit.model.tables import event, run, subscriber, workflow_version
-from notifykit.model.tables import workflow as workflow_table
+from notifykit.model.tables import event, run, subscriber
 from notifykit.model.values import Who
+from notifykit.resources import versions
 from notifykit.resources.pages import Listing, in_order
 from notifykit.resources.references import (
     event_row,
@@ -27,6 +27,7 @@ from notifykit.store.endings import shown
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query
 from notifykit.workflow.definition import Workflow
+from notifykit.workflow.registry import StoredVersion
 
 LISTING = Listing(
     run,
@@ -45,8 +46,7 @@ LOAD = Statement(
         event.c.id,
         event.c.transaction_id,
         subscriber.c.subscriber_id,
-        workflow_table.c.key,
-        workflow_version.c.hash,
+        event.c.version,
         run.c.status,
         run.c.reason,
         run.c.created_at,
@@ -54,8 +54,6 @@ LOAD = Statement(
     )
     .select_from(run)
     .join(event, event.c.id == run.c.event)
-    .join(workflow_table, workflow_table.c.id == event.c.workflow)
-    .join(workflow_version, workflow_version.c.id == event.c.version)
     .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)
     .where(within(run.c.id, "ids"), run.c.environment == bindparam("environment"))
 )
@@ -116,28 +114,19 @@ class Runs(Namespace):
 
 def _load(unit: Unit, ids: Sequence[int]) -> list[Run]:
     """Runs by the ids of their rows, in that order."""
-    rows = {row[0]: _run(*row) for row in LOAD.rows(unit, ids=ids, environment=unit.environment)}
-    return in_order(ids, rows)
+    rows = LOAD.rows(unit, ids=ids, environment=unit.environment)
+    known = versions.by_id(unit, {row[4] for row in rows})
+    return in_order(ids, {row[0]: _run(row, known[row[4]]) for row in rows})
 
 
-def _run(
-    number: int,
-    event_id: int,
-    given: str | None,
-    subscriber_id: str | None,
-    key: str,
-    digest: str,
-    status: int,
-    reason: str | None,
-    created_at: Any,
-    finished_at: Any,
-) -> Run:
+def _run(row: tuple[Any, ...], version: StoredVersion) -> Run:
+    number, event_id, given, subscriber_id, _, status, reason, created_at, finished_at = row
     return Run(
         id=text_of("run", number),
         transaction_id=given or text_of("txn", event_id),
         subscriber_id=shown(subscriber_id),
-        workflow=key,
-        version=digest,
+        workflow=version.workflow.key,
+        version=version.hash,
         status=RunStatus(status).word,
         reason=reason,
         created_at=created_at,

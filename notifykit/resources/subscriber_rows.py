@@ -25,7 +25,7 @@ from notifykit.resources.subscriber_fields import (
     token_hash,
 )
 from notifykit.results import SubscriberChannel
-from notifykit.store.rows import insert_new
+from notifykit.store.rows import ensure_rows, renew_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 
@@ -36,25 +36,26 @@ _NAMED = select(*COLUMNS).where(
     subscriber.c.environment == bindparam("environment"), within(subscriber.c.subscriber_id, "keys")
 )
 FIND = Statement(_NAMED)
-FIND_LOCKED = Statement(_NAMED.order_by(subscriber.c.id).with_for_update())
 LOCK = Statement(select(*COLUMNS).where(within(subscriber.c.id, "ids")).order_by(subscriber.c.id).with_for_update())
 UPDATE = Statement(
     update(subscriber)
     .where(subscriber.c.id == bindparam("row"))
     .values({name: bindparam(f"new_{name}", type_=subscriber.c[name].type) for name in (*FIELDS, "updated_at")})
 )
-FIND_CHANNELS = Statement(
-    select(
-        subscriber_channel.c.id,
-        subscriber_channel.c.subscriber,
-        subscriber_channel.c.provider,
-        subscriber_channel.c.integration,
-        subscriber_channel.c.token_hash,
-        subscriber_channel.c.credentials,
-    )
-    .where(within(subscriber_channel.c.subscriber, "subscribers"))
-    .order_by(subscriber_channel.c.id)
-)
+_CHANNELS = select(
+    subscriber_channel.c.id,
+    subscriber_channel.c.subscriber,
+    subscriber_channel.c.provider,
+    subscriber_channel.c.integration,
+    subscriber_channel.c.token_hash,
+    subscriber_channel.c.credentials,
+).order_by(subscriber_channel.c.id)
+_OF_THESE = within(subscriber_channel.c.subscriber, "subscribers")
+FIND_CHANNELS = Statement(_CHANNELS.where(_OF_THESE))
+LOCK_CHANNELS = Statement(_CHANNELS.where(within(subscriber_channel.c.id, "ids")).with_for_update())
+LOCK_ALL_CHANNELS = Statement(_CHANNELS.where(_OF_THESE).with_for_update())
+"""Locks the gaps between them too on MariaDB, so only where all of them matter: a new device would wait."""
+CHANNEL = ("subscriber", "provider", "integration", "token_hash")
 DROP_CHANNELS = Statement(delete(subscriber_channel).where(within(subscriber_channel.c.id, "ids")))
 UPDATE_CHANNEL = Statement(
     update(subscriber_channel)
@@ -106,13 +107,11 @@ def save_many(unit: Unit, states: Collection[State]) -> None:
 
     New rows come first, in the order of their keys, and only then are others locked, in the order of their ids: the
     other way round two processes could wait for each other. What is given is laid over the row as it is locked, so
-    nothing that another process wrote since it was read is lost.
+    nothing that another process wrote since it was read is lost; a row that is gone since is made anew.
     """
-    new = sorted((state for state in states if state.stored is None), key=lambda state: state.row[1])
-    if new:
-        _insert(unit, new)
+    new = _insert(unit, [state for state in states if state.stored is None])
     if unit.dialect.locking:
-        _lock(unit, [state for state in states if state.given and not state.created])
+        new += _insert(unit, _lock(unit, [state for state in states if state.given and not state.created]))
     touched = _save_channels(unit, states) - {state.row[0] for state in new if state.created}
     changed = [state for state in states if state.row != state.stored or state.row[0] in touched]
     changed.sort(key=lambda state: state.row[0])
@@ -139,32 +138,35 @@ def channels_of(unit: Unit, subscribers: Sequence[int]) -> dict[int, tuple[Subsc
     return found
 
 
-def _insert(unit: Unit, new: list[State]) -> None:
+def _insert(unit: Unit, states: Iterable[State]) -> list[State]:
+    if not (new := sorted(states, key=lambda state: state.row[1])):
+        return []
     columns = ("id", "environment", "subscriber_id", *FIELDS, "created_at", "updated_at")
     now = unit.moment(unit.now)
     for state, number in zip(new, unit.ids(len(new)), strict=True):
         state.row, state.created = (number, *state.row[1:]), True
     rows = [(row[0], unit.environment, *row[1:-1], _json(row[-1]), now, now) for row in (state.row for state in new)]
-    insert_new(unit, SubscriberRow, columns, rows)
-    there: dict[str, Row] = {}
-    if unit.dialect.locking:
-        keys = [state.row[1] for state in new]
-        there = {row[1]: row for row in FIND_LOCKED.rows(unit, environment=unit.environment, keys=keys)}
+    ensure_rows(unit, SubscriberRow, columns, rows, key=("environment", "subscriber_id"))
+    there = load_many(unit, [state.row[1] for state in new]) if unit.dialect.locking else {}
     for state in new:
         found = there.get(state.row[1], state.row)
         state.stored = found
         if found[0] != state.row[0]:
             state.created, state.row = False, found
+    return new
 
 
-def _lock(unit: Unit, states: list[State]) -> None:
-    """Lock rows, and merge into them as they are now."""
+def _lock(unit: Unit, states: list[State]) -> list[State]:
+    """Lock rows, and merge into them as they are now; those that are gone."""
     if not states:
-        return
+        return []
     there = {row[0]: row for row in LOCK.rows(unit, ids=sorted(state.row[0] for state in states))}
+    newer = [(row[0],) for state in states if (row := there.get(state.row[0])) and row != state.stored]
+    renew_rows(unit, SubscriberRow, ("id",), sorted(newer))
     for state in states:
-        if (found := there.get(state.row[0])) is not None:
-            state.stored, state.row = found, reduce(merge, state.given, found)
+        state.stored = there.get(state.row[0])
+        state.row = reduce(merge, state.given, state.stored or state_of(state.row[1], None).row)
+    return [state for state in states if state.stored is None]
 
 
 def _changes(row: Row, unit: Unit) -> dict[str, Any]:
@@ -199,10 +201,24 @@ def _save_channels(unit: Unit, states: Iterable[State]) -> set[int]:
                 wanted.setdefault((state.row[0], channel.provider, channel.integration), Wanted()).take(channel)
     if not wanted:
         return set()
+    rows = FIND_CHANNELS.rows(unit, subscribers=sorted({pk for pk, _, _ in wanted}))
+    if unit.joined and unit.dialect.locking:
+        rows = _as_they_are(unit, rows, {pk for (pk, _, _), want in wanted.items() if want.cleared})
     stored: dict[Place, dict[str, tuple[int, dict[str, Any]]]] = {}
-    for number, *place, token, credentials in FIND_CHANNELS.rows(unit, subscribers=sorted({pk for pk, _, _ in wanted})):
+    for number, *place, token, credentials in rows:
         stored.setdefault((place[0], place[1], place[2]), {})[token] = (number, credentials)
     return _write_channels(unit, wanted, stored)
+
+
+def _as_they_are(unit: Unit, rows: Sequence[tuple[Any, ...]], cleared: set[int]) -> list[tuple[Any, ...]]:
+    """Channels of subscribers that are locked, past the snapshot of a host's transaction."""
+    shown = {row[0]: row for row in rows}
+    now = {row[0]: row for row in LOCK_CHANNELS.rows(unit, ids=sorted(shown))} if shown else {}
+    if cleared:
+        now |= {row[0]: row for row in LOCK_ALL_CHANNELS.rows(unit, subscribers=sorted(cleared))}
+    newer = [(number,) for number, row in now.items() if shown.get(number) != row]
+    renew_rows(unit, ChannelRow, ("id",), newer)
+    return list(now.values())
 
 
 def _write_channels(
@@ -233,8 +249,21 @@ def _write_channels(
     if added:
         rows = [(number, *row[:-1], _json(row[-1])) for number, row in zip(unit.ids(len(added)), added, strict=True)]
         rows.sort(key=lambda row: row[1:-1])
-        insert_new(unit, ChannelRow, ("id", "subscriber", "provider", "integration", "token_hash", "credentials"), rows)
+        ensure_rows(unit, ChannelRow, ("id", *CHANNEL, "credentials"), rows, key=CHANNEL)
+        if unit.joined and unit.dialect.locking:
+            _merge_met(unit, {(row[1], row[2], row[3]): row[0] for row in rows if not row[4]}, wanted)
     return touched
+
+
+def _merge_met(unit: Unit, added: dict[Place, int], wanted: dict[Place, Wanted]) -> None:
+    """Lay credentials over those that the insert has met, which the snapshot of a host's transaction did not show."""
+    found = FIND_CHANNELS.rows(unit, subscribers=sorted({pk for pk, _, _ in added})) if added else []
+    changes = []
+    for number, pk, provider, integration, token, credentials in found:
+        place = (pk, provider, integration)
+        if not token and added.get(place, number) != number:
+            changes.append({"row": number, "new_credentials": credentials | wanted[place].credentials})
+    UPDATE_CHANNEL.many(unit, changes)
 
 
 def _json(value: Any) -> str | None:

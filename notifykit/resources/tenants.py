@@ -14,7 +14,7 @@ from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.resources.references import key_text
 from notifykit.resources.subscriber_fields import checked_data, checked_text
-from notifykit.store.rows import insert_new
+from notifykit.store.rows import ensure_rows, renew_rows
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Namespace, query, verb
 
@@ -53,16 +53,20 @@ class Tenants(Namespace):
         label = None if name is None else checked_text(name, "name")
         facts = None if data is None else checked_data(data, "data")
         number = 0
-        if FIND.row(unit, environment=unit.environment, key=key) is None:
+        shown = FIND.row(unit, environment=unit.environment, key=key)
+        if shown is None:
             (number,) = unit.ids(1)
             now, text = unit.moment(unit.now), None if facts is None else to_json(facts).decode()
             columns = ("id", "environment", "identifier", "name", "data", "created_at", "updated_at")
-            insert_new(unit, TenantRow, columns, [(number, unit.environment, key, label, text, now, now)])
+            row = (number, unit.environment, key, label, text, now, now)
+            ensure_rows(unit, TenantRow, columns, [row], key=("environment", "identifier"))
         found = LOCK.row(unit, environment=unit.environment, key=key)
         if found is not None and found[0] != number:
             new_name, new_data = merge((found[2], found[3]), label, facts)
             if (new_name, new_data) != (found[2], found[3]):
                 UPDATE.run(unit, row=found[0], new_name=new_name, new_data=new_data, now=unit.now)
+            elif shown and found != shown:
+                renew_rows(unit, TenantRow, ("id",), [(found[0],)])
 
     @query
     def get(self, identifier: str) -> Json:

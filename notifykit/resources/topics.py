@@ -17,7 +17,7 @@ from notifykit.model.values import Who
 from notifykit.resources.pages import Listing, in_order, pages
 from notifykit.resources.references import key_text, several, subscriber_key
 from notifykit.results import Page, TopicDetails
-from notifykit.store.rows import insert_new
+from notifykit.store.rows import ensure_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
 
@@ -107,7 +107,8 @@ class Topics(Namespace):
             if known:
                 row = row or _create(self.unit, text, None)[0]
                 rows = [(row, number) for number in sorted(known.values())]
-                insert_new(self.unit, TopicMember, ("topic", "subscriber"), rows)
+                key_columns = ("topic", "subscriber")
+                ensure_rows(self.unit, TopicMember, key_columns, rows, key=key_columns)
         return {"added": added, "failed": failed}
 
     @verb
@@ -191,14 +192,15 @@ def _existing(unit: Unit, key: str, find: Statement = FIND) -> int:
 
 def _create(unit: Unit, key: str, name: str | None) -> tuple[int, bool]:
     """The id of a topic, and whether it is new."""
+    whose = {"environment": unit.environment, "key": key}
+    if LOOK.row(unit, **whose) and (found := FIND.row(unit, **whose)):  # the first one may show what is gone since
+        return int(found[0]), False
     columns = ("id", "environment", "key", "name", "created_at")
-    found = LOOK.row(unit, environment=unit.environment, key=key)
-    number = 0
-    if found is None:
-        (number,) = unit.ids(1)
-        insert_new(unit, TopicRow, columns, [(number, unit.environment, key, name, unit.moment(unit.now))])
-    row = _existing(unit, key)
-    return row, row == number
+    (number,) = unit.ids(1)
+    row = (number, unit.environment, key, name, unit.moment(unit.now))
+    ensure_rows(unit, TopicRow, columns, [row], key=("environment", "key"))
+    there = _existing(unit, key)
+    return there, there == number
 
 
 def _chunks(subscribers: Iterable[Who]) -> Iterator[list[str]]:

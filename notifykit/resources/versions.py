@@ -8,11 +8,11 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import bindparam, select, update
 
-from notifykit.errors import ConfigurationError
+from notifykit.errors import ConfigurationError, StorageError
 from notifykit.model import Workflow as WorkflowRow
 from notifykit.model import WorkflowVersion
 from notifykit.model.tables import workflow, workflow_version
-from notifykit.store.rows import insert_new
+from notifykit.store.rows import ensure_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Unit
 from notifykit.workflow.definition import Workflow
@@ -29,7 +29,7 @@ FIND_VERSIONS = Statement(
         within(workflow_version.c.workflow, "workflows"), within(workflow_version.c.hash, "hashes")
     )
 )
-LOAD_VERSIONS = Statement(
+_LOADED = (
     select(
         workflow_version.c.id,
         workflow_version.c.workflow,
@@ -40,6 +40,9 @@ LOAD_VERSIONS = Statement(
     .join_from(workflow_version, workflow, workflow.c.id == workflow_version.c.workflow)
     .where(within(workflow_version.c.id, "ids"))
 )
+LOAD_VERSIONS = Statement(_LOADED)
+LOAD_VERSIONS_NOW = Statement(_LOADED.with_for_update(read=True))
+"""A host's snapshot may be older than a version that this process knew when it triggered there."""
 MAKE_CURRENT = Statement(
     update(workflow)
     .where(workflow.c.id == bindparam("row"))
@@ -52,6 +55,7 @@ MAKE_CURRENT = Statement(
         critical=bindparam("critical"),
     )
 )
+LATER = "{where} does not show this transaction a workflow that was stored since it began: run it again."
 
 
 def by_key(unit: Unit, keys: Iterable[str]) -> dict[str, StoredVersion]:
@@ -94,14 +98,19 @@ def by_id(unit: Unit, ids: Collection[int]) -> dict[int, StoredVersion]:
 
     Returns:
         A version for each id; one that a newer library stored is there, and says that it is `newer`.
+
+    Raises:
+        StorageError: A host's transaction began before one of them was stored.
     """
     known = {number: found for number in set(ids) if (found := _version(unit, number)) is not None}
-    missing = set(ids) - known.keys()
-    if missing:
-        for number, workflow, digest, definition, key in LOAD_VERSIONS.rows(unit, ids=sorted(missing)):
-            loaded, problem = _loaded(unit.registry, key, digest, definition)
-            known[number] = StoredVersion(workflow, number, loaded, digest, problem)
-            _learn(unit, [known[number]])
+    for statement in (LOAD_VERSIONS, LOAD_VERSIONS_NOW):
+        if missing := sorted(set(ids) - known.keys()):
+            for number, workflow, digest, definition, key in statement.rows(unit, ids=missing):
+                loaded, problem = _loaded(unit.registry, key, digest, definition)
+                known[number] = StoredVersion(workflow, number, loaded, digest, problem)
+                _learn(unit, [known[number]])
+    if not known.keys() >= set(ids):
+        raise StorageError(LATER.format(where=unit.dialect.where))
     return known
 
 
@@ -143,18 +152,20 @@ def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, Stor
     fresh = [(pair, workflow) for pair, workflow in wanted.items() if pair not in found]
     if fresh:
         columns = ("id", "workflow", "hash", "definition", "payload_schema", "created_at")
-        now = unit.moment(unit.now)
-        insert_new(
+        now, numbers = unit.moment(unit.now), unit.ids(len(fresh))
+        ensure_rows(
             unit,
             WorkflowVersion,
             columns,
             [
                 (number, row, digest, _json(workflow.definition), _json(workflow.shape.schema), now)
-                for number, ((row, digest), workflow) in zip(unit.ids(len(fresh)), fresh, strict=True)
+                for number, ((row, digest), workflow) in zip(numbers, fresh, strict=True)
             ],
+            key=("workflow", "hash"),
         )
         found = _version_ids(unit, wanted)
-        MAKE_CURRENT.many(unit, [_current(row, found[row, digest], workflow) for (row, digest), workflow in fresh])
+        ours = [each for each in fresh if found[each[0]] in numbers]  # who stored the others made them current
+        MAKE_CURRENT.many(unit, [_current(row, found[row, digest], workflow) for (row, digest), workflow in ours])
     stored = [StoredVersion(row, found[row, digest], workflow, digest) for (row, digest), workflow in wanted.items()]
     _learn(unit, stored)
     for version in stored:
@@ -167,7 +178,7 @@ def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict
     new = sorted(workflows.keys() - found.keys())
     if new:
         columns = ("id", "environment", "key", "name", "group", "tags", "active", "critical", "current_version")
-        insert_new(
+        ensure_rows(
             unit,
             WorkflowRow,
             columns,
@@ -176,6 +187,7 @@ def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict
                 for number, key in zip(unit.ids(len(new)), new, strict=True)
                 for w in (workflows[key],)
             ],
+            key=("environment", "key"),
         )
         found = {key: row for key, row, _ in FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=workflows)}
     return found

@@ -148,6 +148,19 @@ class Dialect:
         if rows:
             self._many(unit, self._text(table, columns, self._ignoring(table)), rows)
 
+    def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """Let the rest of a host's transaction see rows that are there, though its snapshot is older than they are.
+
+        Args:
+            unit: The unit; only a host's transaction can hold a snapshot.
+            table: The table.
+            key: The columns of a unique key.
+            rows: Its values in rows that a conflict or a lock has met.
+        """
+
+    def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """The same for rows that the snapshot shows as they once were."""
+
     def upsert(
         self,
         unit: Unit,
@@ -188,14 +201,18 @@ class Dialect:
         key = (table.name, columns, tail)
         text = self._texts.get(key)
         if text is None:
-            mark = "?" if self.positional.paramstyle == "qmark" else "%s"
-            names, marks = ", ".join(map(self.quote, columns)), ", ".join([mark] * len(columns))
+            names, marks = ", ".join(map(self.quote, columns)), ", ".join([self.mark] * len(columns))
             text = f"INSERT INTO {self.quote(table.name)} ({names}) VALUES ({marks}) {tail}".rstrip()
             self._texts[key] = text
         return text
 
     def _many(self, unit: Unit, text: str, rows: Rows) -> None:
         self.execute(unit.connection, text, rows if type(rows) is list else list(rows)).close()
+
+    @property
+    def mark(self) -> str:
+        """What stands for a parameter."""
+        return "?" if self.positional.paramstyle == "qmark" else "%s"
 
     def quote(self, name: str) -> str:
         """A name as SQL spells it."""

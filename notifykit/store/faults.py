@@ -30,6 +30,10 @@ LOST = (
 DENIED = "{where} refused the login: check user, password and rights in the URL. It said: {said}"
 ABSENT = "{where} does not exist: create the database first. It said: {said}"
 DEADLOCK = "{where} gave this transaction up, because it and another one waited for each other: run it again."
+OUTDATED = (
+    "{where} gave this transaction up, because another one has changed since it began what it would have changed: "
+    "run it again."
+)
 REFUSED = "{where} refused a statement: {said}"
 CROWDED = "{where} takes no more connections: close some, or raise its limit."
 
@@ -54,7 +58,7 @@ SQLSTATE: dict[str, str] = {
     "25006": READ_ONLY,
     "28": DENIED,
     "3D000": ABSENT,
-    "40001": DEADLOCK,
+    "40001": OUTDATED,
     "40P01": DEADLOCK,
     "53100": FULL,
     "53300": CROWDED,
@@ -64,6 +68,7 @@ SQLSTATE: dict[str, str] = {
 """PostgreSQL, by the start of SQLSTATE."""
 
 MARIADB: dict[int, str] = {
+    1020: OUTDATED,
     1021: FULL,
     1040: CROWDED,
     1044: DENIED,
@@ -85,7 +90,7 @@ MARIADB: dict[int, str] = {
 """MariaDB, by error number."""
 
 
-GIVEN_UP = frozenset({"40001", "40P01", 1205, 1213})
+GIVEN_UP = frozenset({"40001", "40P01", 1020, 1205, 1213})
 """By SQLSTATE or error number: the transaction is rolled back for another one's sake, and may be run again."""
 
 
@@ -132,7 +137,7 @@ def refused(error: SQLAlchemyError) -> str | None:
 def is_crowded(error: StorageError) -> bool:
     """Whether others were in the way: a lock, or connections that are all in use."""
     driver = _driver(error.__cause__)
-    return isinstance(driver, TimeoutError) or (driver is not None and _known(driver) in {LOCKED, DEADLOCK})
+    return isinstance(driver, TimeoutError) or (driver is not None and _known(driver) in {LOCKED, DEADLOCK, OUTDATED})
 
 
 def is_of_the_work(error: Exception) -> bool:

@@ -6,14 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table, UniqueConstraint
 
 from notifykit.errors import ConfigurationError, StorageError
+from notifykit.model.base import Moment
 from notifykit.store.blocks import BlockDialect, lock_seconds
+from notifykit.store.dialect import Rows
+
+if TYPE_CHECKING:
+    from notifykit.store.unit import Unit
 
 OLDEST = (10, 6)
 """The first with `SKIP LOCKED`."""
+LOOKED_AT = 1000
+"""Rows that are looked for in one query."""
 LOCK_WAITS = ("lock_wait_timeout", "innodb_lock_wait_timeout")
 """Seconds to wait for a table that others use, and for a row."""
 CHANGING = (
@@ -48,6 +58,46 @@ class MariadbDialect(BlockDialect):
         return "ON DUPLICATE KEY UPDATE " + ", ".join(
             f"{name} = {new.format(name)}" for name in map(self.quote, update)
         )
+
+    def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """Renew those rows that the snapshot of a host's transaction does not show."""
+        shown: set[tuple[Any, ...]] = set()
+        for start in range(0, len(rows), LOOKED_AT):
+            shown.update(self._shown(unit, table, key, rows[start : start + LOOKED_AT]))
+        self.renew(unit, table, key, [row for row in rows if row not in shown])
+
+    def _shown(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> Iterator[tuple[Any, ...]]:
+        names, last = ", ".join(map(self.quote, key)), self.quote(key[-1])
+        lead = "".join(f"{self.quote(each)} = {self.mark} AND " for each in key[:-1])
+        clauses: list[str] = []
+        cells: list[Any] = []
+        for start, group in groupby(rows, key=itemgetter(slice(-1))):
+            ends = [row[-1] for row in group]
+            clauses.append(f"({lead}{last} IN ({', '.join([self.mark] * len(ends))}))")
+            cells += (*start, *ends)
+        text = f"SELECT {names} FROM {self.quote(table.name)} WHERE {' OR '.join(clauses)}"
+        return map(tuple, self.fetch(unit.connection, text, tuple(cells)))
+
+    def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+        """Change rows and change them back: what a transaction has changed it sees, whatever its snapshot.
+
+        Each is found by its whole key: no lock on a gap, and none on a row that a conflict or a lock did not take.
+        """
+        if not rows:
+            return
+        name, where = self.quote(table.name), self._where(key)
+        column = _loose_column(table)
+        if column is None:  # the key is all that there is
+            self._many(unit, f"DELETE {name} FROM {name} FORCE INDEX (PRIMARY) WHERE {where}", rows)
+            self._many(unit, self._text(table, key), rows)
+            return
+        cell = self.quote(column.name)
+        there, back = _TIME if isinstance(column.type, Moment) else _TEXT
+        for change in (there, back):
+            self._many(unit, f"UPDATE {name} SET {cell} = {change.format(cell)} WHERE {where}", rows)
+
+    def _where(self, key: tuple[str, ...]) -> str:
+        return " AND ".join(f"{self.quote(each)} = {self.mark}" for each in key)
 
     def check(self, connection: Connection) -> None:
         """Refuse a server that lacks what we need.
@@ -102,6 +152,17 @@ def _is_alive(connection: Connection) -> bool:
 def _set_waits(connection: Connection, seconds: tuple[int, ...]) -> None:
     waits = ", ".join(f"SESSION {name} = {each}" for name, each in zip(LOCK_WAITS, seconds, strict=True))
     connection.exec_driver_sql(f"SET {waits}")
+
+
+_TIME = ("{0} + INTERVAL 1 MICROSECOND", "{0} - INTERVAL 1 MICROSECOND")
+_TEXT = ("CONCAT({0}, ' ')", "LEFT({0}, CHAR_LENGTH({0}) - 1)")
+
+
+def _loose_column(table: Table) -> Column[Any] | None:
+    """A column that is never NULL and that no key has."""
+    unique = (each for each in table.constraints if isinstance(each, UniqueConstraint))
+    keyed = {column.name for key in (table.primary_key, *unique) for column in key.columns}
+    return next((column for column in table.c if column.name not in keyed and not column.nullable), None)
 
 
 def _lock_name(connection: Connection) -> str:

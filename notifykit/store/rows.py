@@ -41,8 +41,38 @@ def insert_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: R
 
 
 def insert_new(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
-    """Insert those rows that meet no row with the same unique key. Sort them by that key; read again what is there."""
+    """Insert those rows that meet no row with the same unique key. Sort them by that key; read again what is there.
+
+    In a host's transaction that reading needs a lock: a snapshot may be older than what was met.
+    """
     unit.dialect.insert_new(unit, table_of(model), columns, rows)
+
+
+def ensure_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows, *, key: tuple[str, ...]) -> None:
+    """Insert those rows that meet no row with the same unique key; the rest of the transaction sees those met.
+
+    Args:
+        unit: The unit.
+        model: The table's class.
+        columns: What each row's values are, in order.
+        rows: Tuples of encoded values, sorted by the key.
+        key: The columns of the unique key.
+    """
+    insert_new(unit, model, columns, rows)
+    places = [columns.index(name) for name in key]
+    reveal_rows(unit, model, key, [tuple(row[place] for place in places) for row in rows])
+
+
+def reveal_rows(unit: Unit, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
+    """Let the rest of the transaction see rows that a conflict or a lock has met, which its snapshot may not show."""
+    if unit.joined and rows:
+        unit.dialect.reveal(unit, table_of(model), key, rows)
+
+
+def renew_rows(unit: Unit, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
+    """Let the rest of the transaction see rows as a lock has found them, which its snapshot shows as they once were."""
+    if unit.joined and rows:
+        unit.dialect.renew(unit, table_of(model), key, rows)
 
 
 def upsert_rows(

@@ -236,6 +236,7 @@ def test_inline_facts_run_in_input_order(notify: Both, house: Callable[..., Both
     assert sorted(bodies(notify, "ada")) == sorted(["Dear Ada", "Dear Augusta", "Dear A.", "Dear A."])
 
 
+@pytest.mark.own
 def test_everyone_sees_those_who_came_before(notify: Both) -> None:
     found = notify.trigger_bulk(
         [hello().to("ada"), hello().to(nk.Everyone()), hello().to("bob"), hello().to(nk.Everyone())]
@@ -277,6 +278,7 @@ def test_equal_ids_in_several_chunks_and_in_the_table_are_one_rule(notify: Both)
     assert notify.tenants.get("acme")["name"] == "Name 2"
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("to", ["ada", nk.Topic("team")], ids=["ada", "topic"])
 def test_a_device_given_later_serves_later_triggers_only(notify: Both, to: Any) -> None:
     notify.subscribers.upsert("ada")

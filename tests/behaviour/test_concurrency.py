@@ -15,7 +15,7 @@ from notifykit.model import Event, Message, Run, Subscriber
 from tests.behaviour.stories import STORIES, bodies, hello, ordered, people, shipped
 from tests.harness.both import Both
 
-pytestmark = pytest.mark.uneven
+pytestmark = [pytest.mark.own, pytest.mark.uneven]
 WORKERS = 4
 EACH = 12
 PEOPLE = [f"user-{n}" for n in range(20)]

@@ -204,6 +204,7 @@ def test_a_select_that_the_database_refuses_is_named(notify: Both, broken: str) 
     assert notify.runs.list().items == []
 
 
+@pytest.mark.own
 def test_a_select_on_a_database_in_trouble_is_a_storage_error(notify: Both) -> None:
     database = notify.engine._runtime.database
     engine = (database if notify.door == "sync" else database.database).engine

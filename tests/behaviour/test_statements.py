@@ -11,7 +11,7 @@ from tests.behaviour.stories import STORIES, Order, hello, ordered, people, ship
 from tests.harness.both import Both
 from tests.harness.statements import statements
 
-pytestmark = pytest.mark.uneven
+pytestmark = [pytest.mark.own, pytest.mark.uneven]
 
 
 @pytest.fixture(autouse=True)

@@ -123,6 +123,14 @@ class Both:
         assert self._runner is not None
         return self._runner.run(_wait(value))
 
+    def settled(self, value: Any) -> Any:
+        """What a call of either door's kind gave, awaited where it has to be."""
+        return self.wait(value) if isawaitable(value) else value
+
+    def plain(self, door: Any) -> Any:
+        """A door of this engine behind plain calls."""
+        return Awaited(door, self._runner) if self._runner else door
+
     def travel(self, **span: float) -> nk.DrainReport:
         """Move the clock, stopping to work at every due moment on the way, as the kit of `notifykit.testing` does."""
         target = self.clock.now() + timedelta(**span)
