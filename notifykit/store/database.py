@@ -147,7 +147,7 @@ class Database:
     def rollback(self, connection: Connection) -> None:
         """Roll back and give the connection back; nothing raises here."""
         try:
-            connection.rollback()
+            self.dialect.rollback(connection)
         except DBAPIError:
             if not self.is_shared:
                 connection.invalidate()
@@ -201,6 +201,8 @@ class Database:
         def transaction(write: bool) -> Iterator[Connection]:
             connection = self.dialect.connect(self.engine, write=write, patient=patient)
             try:
+                if not write:
+                    self.dialect.check(connection)
                 if not self.own and not write:
                     self.dialect.prepare_host(connection)
                 with self.dialect.patience(connection, patient):

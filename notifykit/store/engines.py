@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from notifykit.errors import ConfigurationError, nearest
 from notifykit.store.dialect import Dialect
+from notifykit.store.joining import refuse_moved
 from notifykit.store.mariadb import MariadbDialect
 from notifykit.store.postgres import PostgresDialect
 from notifykit.store.sqlite import Durability, SqliteDialect, install
@@ -164,6 +165,7 @@ def dialect_of(engine: Engine, *, own: bool) -> Dialect:
     Raises:
         ConfigurationError: Its database is not one of ours.
     """
+    refuse_moved(engine)
     core, where = engine.dialect, place(engine.url)
     if core.name == "sqlite":
         return SqliteDialect(core, where, own=own)
