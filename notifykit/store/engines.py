@@ -12,7 +12,7 @@ from notifykit.errors import ConfigurationError, nearest
 from notifykit.store.dialect import Dialect
 from notifykit.store.joining import refuse_moved
 from notifykit.store.mariadb import MariadbDialect
-from notifykit.store.postgres import PostgresDialect
+from notifykit.store.postgres import PSYCOPG, PostgresDialect
 from notifykit.store.sqlite import Durability, SqliteDialect, install
 
 MEMORY = "sqlite://"
@@ -99,6 +99,8 @@ def _options(url: URL) -> dict[str, object]:
             options["poolclass"] = StaticPool
             options["connect_args"] = {"check_same_thread": False}
         return options
+    if url.get_driver_name() in PSYCOPG:
+        options["connect_args"] = {"client_encoding": "utf8"}  # whatever the server, its role or the environment say
     return options | {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
 
 
