@@ -30,6 +30,11 @@ LOST = (
 DENIED = "{where} refused the login: check user, password and rights in the URL. It said: {said}"
 ABSENT = "{where} does not exist: create the database first. It said: {said}"
 DEADLOCK = "{where} gave this transaction up, because it and another one waited for each other: run it again."
+UNPREPARED = (
+    "{where} does not know a prepared statement of ours: behind PgBouncer in transaction mode write "
+    "`?prepare_threshold=none` at the end of the URL, or on an engine of your own "
+    'connect_args={{"prepare_threshold": None}}.'
+)
 REFUSED = "{where} refused a statement: {said}"
 CROWDED = "{where} takes no more connections: close some, or raise its limit."
 
@@ -52,10 +57,12 @@ SQLITE: dict[str, str] = {
 SQLSTATE: dict[str, str] = {
     "08": LOST,
     "25006": READ_ONLY,
+    "26000": UNPREPARED,
     "28": DENIED,
     "3D000": ABSENT,
     "40001": DEADLOCK,
     "40P01": DEADLOCK,
+    "42P05": UNPREPARED,
     "53100": FULL,
     "53300": CROWDED,
     "55P03": LOCKED,
