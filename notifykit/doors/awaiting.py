@@ -298,7 +298,7 @@ class AsyncHostStanding(AsyncStanding):
             host = sync_face(session)
             hosts.check_database(runtime, host)
             connection = await session.run_sync(lambda _: hosts.connection_of(runtime, host))
-            await runtime.database.run(runtime.database.database.ready, connection)
+            await runtime.database.ready(connection)
             await session.run_sync(hosts.flush)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)
             await session.run_sync(lambda _: forget_undone(runtime, unit))

@@ -16,6 +16,7 @@ from notifykit.errors import ConfigurationError
 from notifykit.store import engines, forks
 from notifykit.store.database import Database
 from notifykit.store.dialect import Dialect
+from notifykit.store.loops import Home
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
 from notifykit.store.turns import AwaitedTurns
@@ -70,6 +71,7 @@ class AsyncDatabase:
         self._database = database
         self._runner = runner
         self._turns = AwaitedTurns(database.dialect.where)
+        self._home = Home(database.engine, own=database.own)
         forks.watch(self)
 
     @classmethod
@@ -137,9 +139,11 @@ class AsyncDatabase:
 
         Raises:
             SchemaError: The tables are missing, older or newer, and may not be changed here.
-            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task.
+            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task; no
+                loop of asyncio runs here, or another one than that of the pool's connections.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
+        await self._arrive()
         async with self._turn(write):
             connection = await self._begin(write)
             try:
@@ -162,13 +166,23 @@ class AsyncDatabase:
     def _turn(self, write: bool) -> AbstractAsyncContextManager[None]:
         return self._turns.take() if self._database.needs_turn(write) else nullcontext()
 
-    async def ready(self) -> None:
+    async def _arrive(self) -> None:
+        if (left := self._home.enter()) is not None:
+            await self._runner.run(left.dispose)
+
+    async def ready(self, joined: Connection | None = None) -> None:
         """Look at the tables on a connection of its own, before the first statement inside a host's transaction.
+
+        Args:
+            joined: The host's connection. It is read where it is the only one there is.
 
         Raises:
             SchemaError: The tables are missing, older or newer, and cannot be changed now.
+            UnitError: The pool's connections belong to another loop.
         """
-        await self._runner.run(self._database.ready)
+        if not self._database.is_ready:
+            await self._arrive()
+            await self._runner.run(self._database.ready, joined)
 
     async def migrate(self, mode: Migrate = "always") -> None:
         """Make the tables, or bring them to this library's version.
@@ -176,11 +190,14 @@ class AsyncDatabase:
         Raises:
             SchemaError: They are newer than the library.
         """
+        await self._arrive()
         async with self._turn(True):
             await self._runner.run(self._database.make_ready, mode)
 
     async def close(self) -> None:
         """Close our own engine and thread; the host's engine is left alone."""
+        if self._database.own and self._home.is_foreign():
+            self.engine.dispose(close=False)
         await self._runner.run(self._database.close)
         self._runner.close()
 
