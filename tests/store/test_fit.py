@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def test_a_database_in_another_encoding(encoding: str) -> None:
     assert "ENCODING 'UTF8'" in said
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a host's connection that nobody has
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 async def test_a_client_in_another_encoding(
     url_of: Callable[[str], str], encoding: str, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +67,7 @@ async def test_a_client_in_another_encoding(
     host = sa.create_engine(engines.parsed(url))
     assert f"has the client encoding {encoding}" in failure(Database, host)
     host.dispose()
+    gc.collect()
     with nk.Engine(f"{url}?client_encoding={encoding}", workflows=[NOTE]) as own:  # ours asks for what it needs
         own.trigger(NOTE, to="ada", payload={"text": "\N{GRINNING FACE}"}).raise_for_status()
     async with nk.AsyncEngine(url) as awaited:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,15 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 
 @pytest.fixture(params=("file", *SERVERS))
-def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str:
-    """The URL of a database without any table."""
+def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> Iterator[str]:
+    """The URL of a database without any table; whatever version is written there ends with the test."""
     url = url_of(request.param)
     assert url is not None
     if request.param in SERVERS:
         bare(url)
-    return url
+    yield url
+    if request.param in SERVERS:
+        bare(url)
 
 
 def set_version(url: str, version: str) -> None:
