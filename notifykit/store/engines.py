@@ -48,7 +48,6 @@ def parsed(url: str | URL | None) -> URL:
             f"{_shown(url)} is not a database URL: write sqlite:///app.db, postgresql://user@host/name or "
             f"mariadb://user@host/name.{ENCODE}"
         ) from None
-    refuse_torn(found, str(url))
     backend, _, driver = found.drivername.partition("+")
     backend = ALIASES.get(backend, backend)
     if backend not in DATABASES:
@@ -56,20 +55,17 @@ def parsed(url: str | URL | None) -> URL:
     return found.set(drivername=f"{backend}+{driver or DEFAULTS[backend]}")
 
 
-def refuse_torn(url: URL, text: str = "") -> None:
-    """Refuse a URL of a server whose password was torn apart: the rest of it would be taken for the host, and shown.
+def refuse_torn(url: URL) -> None:
+    """Refuse the URL of a server whose password was torn apart: the rest of it would be taken for the host, and shown.
 
     Args:
         url: As SQLAlchemy read it.
-        text: What it was read from, where that is known.
 
     Raises:
         ConfigurationError: Host or database hold what belongs to a password.
     """
-    if url.get_backend_name() == "sqlite":
-        return
-    if "@" in (url.host or "") or ("@" in f"{text}{url.database or ''}" and url.username is None):
-        raise ConfigurationError(f"{_shown(text or f'{url.drivername}://')} has an @ out of its place.{ENCODE}")
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host or ''}{'' if url.username else url.database or ''}":
+        raise ConfigurationError(f"'{url.drivername}://...' has an @ out of its place.{ENCODE}")
 
 
 def _shown(url: object) -> str:

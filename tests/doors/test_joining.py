@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 import notifykit as nk
 from notifykit.store import engines
 from tests.doors.conftest import hello, said
+from tests.doors.test_host_session import nk_subscriber
 from tests.harness import databases
 
 AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
@@ -239,13 +240,24 @@ def test_a_map_of_the_hosts_own_schemas_is_none_of_our_business(notify: nk.Engin
 
 
 def test_a_session_that_does_not_flush_by_itself_is_not_flushed(notify: nk.Engine, database: sa.Engine) -> None:
-    flushed: list[bool] = []
     with Session(database, autoflush=False) as session:
-        event.listen(session, "before_flush", lambda *args: flushed.append(True))
+        session.add(nk_subscriber("bob"))
         notify.trigger(hello, session=session, **said("one"))
         session.autoflush = True
         with session.no_autoflush:
-            notify.within(session).subscribers.find("ada")
-        assert flushed == []
+            assert notify.within(session).subscribers.find("bob") is None
+        assert len(session.new) == 1
+        assert notify.within(session).subscribers.find("bob") is not None
+        assert len(session.new) == 0
         session.commit()
     assert notify.inbox("ada").unread_count() == 1
+
+
+async def test_an_async_session_that_does_not_flush_by_itself_is_not_flushed(awaited: nk.AsyncEngine, async_database: Any) -> None:
+    async with AsyncSession(async_database, autoflush=False) as session:
+        session.add(nk_subscriber("bob"))
+        await awaited.trigger(hello, session=session, **said("one"))
+        assert len(session.new) == 1
+        session.expunge_all()
+        await session.commit()
+    assert await awaited.inbox("ada").unread_count() == 1
