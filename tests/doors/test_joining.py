@@ -253,7 +253,7 @@ def test_a_session_that_does_not_flush_by_itself_is_not_flushed(notify: nk.Engin
     assert notify.inbox("ada").unread_count() == 1
 
 
-async def test_an_async_session_that_does_not_flush_by_itself_is_not_flushed(awaited: nk.AsyncEngine, async_database: Any) -> None:
+async def test_an_async_session_without_autoflush_is_not_flushed(awaited: nk.AsyncEngine, async_database: Any) -> None:
     async with AsyncSession(async_database, autoflush=False) as session:
         session.add(nk_subscriber("bob"))
         await awaited.trigger(hello, session=session, **said("one"))
