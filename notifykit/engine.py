@@ -55,6 +55,7 @@ class Engine(Door):
 
         Args:
             url: An SQLAlchemy URL: SQLite, PostgreSQL or MariaDB. Without one the database is private and in memory.
+                Behind PgBouncer in transaction mode end it with `?prepare_threshold=none`.
             bind: The host's own engine, to share its database.
             workflows: Registered at once.
             integrations: Providers, in the order in which they are asked.

@@ -305,7 +305,7 @@ class AsyncHostStanding(AsyncStanding):
             session = awaited(self._host)
             host = sync_face(session)
             hosts.check_database(runtime, host)
-            connection = await session.run_sync(hosts.connection_of)
+            connection = await session.run_sync(lambda _: hosts.connection_of(runtime, host))
             await runtime.database.ready(connection, session.run_sync)
             await session.run_sync(hosts.flush)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)

@@ -30,26 +30,25 @@ def blocking(host: object) -> Session | sa.Connection:
     raise UnitError(refusal(host, "a Session, scoped_session or Connection"))
 
 
-def connection_of(host: Session | sa.Connection) -> sa.Connection:
+def connection_of(runtime: Runtime[Any], host: Session | sa.Connection) -> sa.Connection:
     """The connection of a host's transaction.
 
     Raises:
-        UnitError: It is closed, or commits every statement.
+        UnitError: It is closed or lost, commits every statement, or has its tables elsewhere.
+        ConfigurationError: It cannot carry what we store.
     """
     connection = host if isinstance(host, sa.Connection) else _opened(host)
     if connection.closed:
         raise UnitError("this connection is closed: pass the one of an open transaction")
-    if (
-        connection.dialect.name != "sqlite"
-        and connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-    ):
-        raise UnitError("this connection commits every statement (AUTOCOMMIT): pass one with a transaction")
+    if connection.invalidated:
+        raise UnitError("this connection was lost: roll its transaction back, and begin another")
+    runtime.database.dialect.check_joined(connection)
     return connection
 
 
 def flush(host: Session | sa.Connection) -> None:
-    """Let our statements see what the host's session has not written yet."""
-    if isinstance(host, Session):
+    """Let our statements see what the host's session has not written yet, where the host wants that."""
+    if isinstance(host, Session) and host.autoflush:
         host.flush()
 
 
@@ -65,7 +64,7 @@ def check_database(runtime: Runtime[Any], host: Session | sa.Connection) -> None
         return
     if _place(theirs.url) is None or _place(theirs.url) != _place(ours.url):
         raise UnitError(
-            f"this transaction is on {theirs.url.render_as_string()}, the engine on {ours.url.render_as_string()}: "
+            f"this transaction is on {_named(theirs)}, the engine on {_named(ours)}: "
             "to share the host's database pass its engine as `bind=`; in a sandbox leave `session=` out"
         )
     if theirs.dialect.paramstyle != ours.dialect.paramstyle:
@@ -89,6 +88,13 @@ def _bind(session: Session) -> sa.Engine | sa.Connection:
         raise UnitError(
             f"this session has no one database ({error}): pass `session.connection(...)` of the right one"
         ) from error
+
+
+def _named(engine: sa.Engine) -> str:
+    from notifykit.store.engines import place
+
+    name = place(engine.url)
+    return name[:1].lower() + name[1:]
 
 
 def _place(url: sa.URL) -> tuple[Any, ...] | None:

@@ -250,7 +250,7 @@ class HostStanding(Standing):
         with entered(runtime):
             host = hosts.blocking(self._host)
             hosts.check_database(runtime, host)
-            connection = hosts.connection_of(host)
+            connection = hosts.connection_of(runtime, host)
             runtime.database.ready(connection)
             hosts.flush(host)
             unit = runtime.unit(connection, tenant=self.tenant, joined=True)

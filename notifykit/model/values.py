@@ -42,7 +42,7 @@ class Value:
 
     def __hash__(self) -> int:
         """That of the fields."""
-        return hash(_compared(self))
+        return hash(tuple(map(_hashable, _compared(self))))
 
     def __repr__(self) -> str:
         """How it is made, but for hidden fields."""
@@ -52,6 +52,21 @@ class Value:
 
 def _compared(value: Any) -> tuple[Any, ...]:
     return tuple([getattr(value, each.name) for each in fields(value) if each.compare])
+
+
+def _hashable(value: Any) -> Any:
+    """Something that can be hashed, equal for equal values: lists and mappings stand in many fields."""
+    if isinstance(value, Mapping):
+        return frozenset([(key, _hashable(each)) for key, each in value.items()])
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_hashable, value))
+    if isinstance(value, BaseModel):
+        return _hashable(vars(value))
+    try:
+        hash(value)
+    except TypeError:
+        return type(value)
+    return value
 
 
 class Unset(Enum):

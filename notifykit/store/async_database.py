@@ -16,6 +16,7 @@ from notifykit.errors import ConfigurationError
 from notifykit.store import engines, forks
 from notifykit.store.database import Database
 from notifykit.store.dialect import Dialect
+from notifykit.store.loops import Home
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
 from notifykit.store.turns import AwaitedTurns
@@ -71,6 +72,7 @@ class AsyncDatabase:
         self._database = database
         self._runner = runner
         self._turns = AwaitedTurns(database.dialect.where)
+        self._home = Home(database.engine, own=database.own)
         forks.watch(self)
 
     @classmethod
@@ -138,9 +140,11 @@ class AsyncDatabase:
 
         Raises:
             SchemaError: The tables are missing, older or newer, and may not be changed here.
-            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task.
+            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task; no
+                loop of asyncio runs here, or another one than that of the pool's connections.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
+        await self._arrive()
         async with self._turn(write):
             connection = await self._begin(write)
             try:
@@ -163,6 +167,10 @@ class AsyncDatabase:
     def _turn(self, write: bool) -> AbstractAsyncContextManager[None]:
         return self._turns.take() if self._database.needs_turn(write) else nullcontext()
 
+    async def _arrive(self) -> None:
+        if (left := self._home.enter()) is not None:
+            await self._runner.run(left.dispose)
+
     async def ready(self, joined: Connection, on_host: OnHost) -> None:
         """Look at the tables before the first statement inside a host's transaction.
 
@@ -173,8 +181,10 @@ class AsyncDatabase:
         Raises:
             SchemaError: The tables are missing, older or newer, and cannot be changed now.
             StorageError: The database is full, read-only, corrupt or gone.
+            UnitError: The pool's connections belong to another loop.
         """
         if not await on_host(lambda _: self._database.has_seen(joined)):
+            await self._arrive()
             await self._runner.run(self._database.make_beside)
             await on_host(lambda _: self._database.confirm(joined))
 
@@ -185,11 +195,14 @@ class AsyncDatabase:
             SchemaError: They are newer than the library, or this user may not change them.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
+        await self._arrive()
         async with self._turn(True):
             await self._runner.run(self._database.make_ready, mode)
 
     async def close(self) -> None:
         """Close our own engine and thread; the host's engine is left alone."""
+        if self._database.own and self._home.is_foreign():
+            self.engine.dispose(close=False)
         await self._runner.run(self._database.close)
         self._runner.close()
 

@@ -6,11 +6,12 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from notifykit.model.sequence import BLOCK
 from notifykit.settings import BUSY_TIMEOUT
 from notifykit.store.dialect import Dialect
+from notifykit.store.joining import refuse_driver_mode
 
 if TYPE_CHECKING:
     from notifykit.store.unit import Unit
@@ -52,15 +53,20 @@ class BlockDialect(Dialect):
         return [number for part in found for number in part]
 
     def prepare_host(self, connection: Connection) -> None:
-        """See whether the host's engine commits each statement: our own units on it must not."""
-        raw = connection.connection.dbapi_connection
-        self._commits_everything = raw is not None and connection.dialect.detect_autocommit_setting(raw)
+        """See whether the host's engine commits each statement: our own units on it must not.
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
-        """Check out a connection and begin, in a real transaction whatever the host's engine is set to."""
+        Raises:
+            ConfigurationError: It does, and its driver would be left in another mode by ours.
+        """
+        self._commits_everything = self.commits_everything(connection)
         if self._commits_everything:
-            engine = engine.execution_options(isolation_level="READ COMMITTED")
-        return super().connect(engine, write=write, patient=patient)
+            refuse_driver_mode(connection, self.where)
+
+    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+        """Begin a real transaction, whatever the host's engine is set to: a level of ours on the connection wins."""
+        if self._commits_everything:
+            connection.execution_options(isolation_level="READ COMMITTED")
+        super().begin(connection, write=write, patient=patient)
 
     def after_fork(self) -> None:
         """Never hand out what the parent kept."""

@@ -125,6 +125,11 @@ class Database:
         return self.dialect.name == "sqlite" and (write or not self._ready or self.is_shared)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the tables were looked at."""
+        return self._ready
+
+    @property
     def is_shared(self) -> bool:
         """Whether all transactions run on one connection."""
         return isinstance(self.engine.pool, StaticPool)
@@ -159,7 +164,7 @@ class Database:
     def rollback(self, connection: Connection) -> None:
         """Roll back and give the connection back; nothing raises here."""
         try:
-            connection.rollback()
+            self.dialect.rollback(connection)
         except DBAPIError:
             if not self.is_shared:
                 connection.invalidate()
@@ -271,6 +276,8 @@ class Database:
         def transaction(write: bool) -> Iterator[Connection]:
             connection = self.dialect.connect(self.engine, write=write, patient=patient)
             try:
+                if not write:
+                    self.dialect.check(connection)
                 if not self.own and not write:
                     self.dialect.prepare_host(connection)
                 with self.dialect.patience(connection, patient):

@@ -7,12 +7,16 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy import Dialect as SqlDialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import Pool
 
+from notifykit.errors import UnitError
 from notifykit.store.faults import fault
+from notifykit.store.joining import AUTOCOMMIT, commits_everything, refuse_moved
 from notifykit.store.statement import Prepared, Statement, prepare
 
 if TYPE_CHECKING:
@@ -47,12 +51,17 @@ class Dialect:
         where: The file or database, as errors name it; never with a password.
         rights: What a user needs who makes or changes the tables.
         needs: What every other user needs.
+        remedy: What a host writes whose connections commit every statement.
     """
 
     name = ""
     locking = True
     rights = "the right to write to the file and its folder"
     needs = rights
+    remedy = (
+        'leave isolation_level="AUTOCOMMIT" out of the engine, its execution_options and the session, and the '
+        "driver's own `autocommit` out of connect_args"
+    )
 
     def __init__(self, core: SqlDialect, where: str) -> None:
         """Belong to one engine.
@@ -66,6 +75,7 @@ class Dialect:
         self._positional: SqlDialect | None = None
         self._key: Hashable = None
         self._texts: dict[Hashable, str] = {}
+        self._joined: WeakSet[Pool] = WeakSet()
 
     # Statements
 
@@ -255,8 +265,40 @@ class Dialect:
     def after_fork(self) -> None:
         """Start anew in a child process."""
 
+    def rollback(self, connection: Connection) -> None:
+        """Roll a transaction of our own back."""
+        connection.rollback()
+
+    # The host's connections
+
     def prepare_host(self, connection: Connection) -> None:
         """Look once at a host's engine, and log what it lacks."""
+
+    def check(self, connection: Connection) -> None:
+        """Look once at the connections of a pool, our own or the host's.
+
+        Raises:
+            ConfigurationError: They, or their database, cannot hold what we store.
+        """
+
+    def check_joined(self, connection: Connection) -> None:
+        """Look at a host's connection before anything is done in its transaction.
+
+        Raises:
+            UnitError: What we do on it would outlive the host's rollback, or go elsewhere.
+            ConfigurationError: It cannot carry what we store.
+        """
+        refuse_moved(connection)
+        if self.commits_everything(connection):
+            raise UnitError(AUTOCOMMIT.format(remedy=self.remedy))
+        pool = connection.engine.pool
+        if pool not in self._joined:
+            self.check(connection)
+            self._joined.add(pool)
+
+    def commits_everything(self, connection: Connection) -> bool:
+        """Whether a host's connection commits each statement at once."""
+        return commits_everything(connection)
 
     @contextmanager
     def alone(self, connection: Connection) -> Iterator[None]:

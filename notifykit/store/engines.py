@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import get_args
 
@@ -10,8 +11,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from notifykit.errors import ConfigurationError, nearest
 from notifykit.store.dialect import Dialect
+from notifykit.store.joining import refuse_moved
 from notifykit.store.mariadb import MariadbDialect
-from notifykit.store.postgres import PostgresDialect
+from notifykit.store.postgres import PSYCOPG, PostgresDialect
 from notifykit.store.sqlite import Durability, SqliteDialect, install
 
 MEMORY = "sqlite://"
@@ -22,6 +24,11 @@ SYNC = {"aiosqlite": "pysqlite", "asyncmy": "pymysql", "psycopg_async": "psycopg
 DEFAULTS = {"sqlite": "pysqlite", "postgresql": "psycopg", "mariadb": "pymysql"}
 ASYNC = {"pymysql": "asyncmy", "psycopg": "psycopg_async"}
 """The twin of a driver on the async door."""
+ENCODE = (
+    " In user and password write the characters @ : / ? # % as urllib.parse.quote_plus gives them, or pass "
+    "sqlalchemy.URL.create(...)."
+)
+THRESHOLD = "prepare_threshold"
 EXTRAS = {"postgresql": "postgres", "mariadb": "mysql"}
 
 
@@ -36,15 +43,38 @@ def parsed(url: str | URL | None) -> URL:
     """
     try:
         found = make_url(MEMORY if url is None else url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):  # which may quote a part of the password
         raise ConfigurationError(
-            f"{url!r} is not a database URL: write sqlite:///app.db, postgresql://user@host/name or mariadb://user@host/name."
-        ) from error
+            f"{_shown(url)} is not a database URL: write sqlite:///app.db, postgresql://user@host/name or "
+            f"mariadb://user@host/name.{ENCODE}"
+        ) from None
     backend, _, driver = found.drivername.partition("+")
     backend = ALIASES.get(backend, backend)
     if backend not in DATABASES:
         raise ConfigurationError(f"{backend!r} is no database that notifykit knows.{nearest(backend, DATABASES)}")
     return found.set(drivername=f"{backend}+{driver or DEFAULTS[backend]}")
+
+
+def refuse_torn(url: URL) -> None:
+    """Refuse the URL of a server whose password was torn apart: the rest of it would be taken for the host, and shown.
+
+    Args:
+        url: As SQLAlchemy read it.
+
+    Raises:
+        ConfigurationError: Host or database hold what belongs to a password.
+    """
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host or ''}{'' if url.username else url.database or ''}":
+        raise ConfigurationError(f"'{url.drivername}://...' has an @ out of its place.{ENCODE}")
+
+
+def _shown(url: object) -> str:
+    """A URL that cannot be read, as an error may show it: of what could hold a password the scheme only."""
+    text = str(url)
+    if not any(mark in text for mark in "@:=?"):
+        return repr(text)
+    scheme = re.match(r"[a-z0-9+_]+://", text, re.IGNORECASE)
+    return f"'{scheme.group()}...'" if scheme else "The given text"
 
 
 def in_worker(url: URL) -> bool:
@@ -98,7 +128,29 @@ def _options(url: URL) -> dict[str, object]:
             options["poolclass"] = StaticPool
             options["connect_args"] = {"check_same_thread": False}
         return options
+    if url.get_driver_name() in PSYCOPG:
+        # UTF8 whatever the server, its role or the environment say
+        options["connect_args"] = {"client_encoding": "utf8", **_threshold(url)}
     return options | {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+
+
+def _threshold(url: URL) -> dict[str, int | None]:
+    """From the query of a URL, where psycopg takes texts only: after how many runs a statement is prepared.
+
+    Raises:
+        ConfigurationError: It is no number, nor `none`.
+    """
+    given = url.query.get(THRESHOLD)
+    if given is None:
+        return {}
+    if given == "none":
+        return {THRESHOLD: None}
+    if not (isinstance(given, str) and given.isdecimal()):
+        raise ConfigurationError(
+            f"{THRESHOLD}={given!r} in the URL is not possible: write a number, or `none` for never, as PgBouncer in "
+            "transaction mode needs it."
+        )
+    return {THRESHOLD: int(given)}
 
 
 def create_awaited(url: URL, durability: Durability) -> Engine:
@@ -164,6 +216,8 @@ def dialect_of(engine: Engine, *, own: bool) -> Dialect:
     Raises:
         ConfigurationError: Its database is not one of ours.
     """
+    refuse_moved(engine)
+    refuse_torn(engine.url)
     core, where = engine.dialect, place(engine.url)
     if core.name == "sqlite":
         return SqliteDialect(core, where, own=own)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError, TimeoutError
 
 from notifykit.errors import ConfigurationError, StorageError, UnitError
 from notifykit.settings import BUSY_TIMEOUT
@@ -34,6 +35,11 @@ OUTDATED = (
     "{where} gave this transaction up, because another one has changed since it began what it would have changed: "
     "run it again."
 )
+UNPREPARED = (
+    "{where} does not know a prepared statement of ours: behind PgBouncer in transaction mode write "
+    "`?prepare_threshold=none` at the end of the URL, or on an engine of your own "
+    'connect_args={{"prepare_threshold": None}}.'
+)
 REFUSED = "{where} refused a statement: {said}"
 CROWDED = "{where} takes no more connections: close some, or raise its limit."
 
@@ -56,10 +62,12 @@ SQLITE: dict[str, str] = {
 SQLSTATE: dict[str, str] = {
     "08": LOST,
     "25006": READ_ONLY,
+    "26000": UNPREPARED,
     "28": DENIED,
     "3D000": ABSENT,
     "40001": OUTDATED,
     "40P01": DEADLOCK,
+    "42P05": UNPREPARED,
     "53100": FULL,
     "53300": CROWDED,
     "55P03": LOCKED,
@@ -90,6 +98,8 @@ MARIADB: dict[int, str] = {
 """MariaDB, by error number."""
 
 
+VALUE = re.compile(r"""(: |Duplicate entry )(['"]).*\2""", re.DOTALL)
+"""A value as servers quote it."""
 GIVEN_UP = frozenset({"40001", "40P01", 1020, 1205, 1213})
 """By SQLSTATE or error number: the transaction is rolled back for another one's sake, and may be run again."""
 
@@ -109,13 +119,38 @@ def fault(error: BaseException, where: str) -> StorageError | None:
 
     Returns:
         The error to raise, or None for one that means something to the code that ran the statement: a key that exists.
+        From now on the given one says nothing of the values in the statement, whoever prints it.
     """
+    hush(error)
     if isinstance(error, TimeoutError):
         return StorageError(f"{where} had no connection free in time: close transactions, or use fewer threads.")
     driver = _driver(error)
     if driver is None or _is_integrity(driver):
         return None
     return StorageError(_sentence(error, driver).format(where=where, said=said(driver)))
+
+
+def hush(error: BaseException) -> None:
+    """Take the values of a statement out of an error's text, and of those that it came from.
+
+    Args:
+        error: SQLAlchemy's error, or the driver's own; a host's engine may show all parameters.
+    """
+    if isinstance(error, StatementError):
+        error.hide_parameters = True
+    cause: BaseException | None = error
+    is_servers = any(getattr(each, "sqlstate", None) for each in (error, _driver(error)))
+    while cause is not None:
+        cause.args = tuple(
+            [_without_values(each, is_servers) if isinstance(each, str) else each for each in cause.args]
+        )
+        cause = cause.orig if isinstance(cause, DBAPIError) else cause.__cause__
+
+
+def _without_values(text: str, is_servers: bool) -> str:
+    """PostgreSQL adds lines with the failing row or key; MariaDB quotes both in its first one."""
+    lines = text.splitlines()
+    return VALUE.sub(r"\1\2...\2", lines[0]) if is_servers and lines else VALUE.sub(r"\1\2...\2", text)
 
 
 def refused(error: SQLAlchemyError) -> str | None:

@@ -30,6 +30,15 @@ CHANGING = (
     "{where}: another process has been changing the notifykit tables for {seconds} seconds: wait for it to end, then "
     "try again."
 )
+CHARSETS = (
+    "SHOW SESSION VARIABLES WHERE Variable_name IN "
+    "('character_set_client', 'character_set_connection', 'character_set_results')"
+)
+ODD_TABLES = (
+    "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() "
+    "AND table_name LIKE 'notifykit\\_%%' AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1 LIMIT 1"
+)
+"""A table of ours that knows no transactions."""
 
 
 class MariadbDialect(BlockDialect):
@@ -100,10 +109,10 @@ class MariadbDialect(BlockDialect):
         return " AND ".join(f"{self.quote(each)} = {self.mark}" for each in key)
 
     def check(self, connection: Connection) -> None:
-        """Refuse a server that lacks what we need.
+        """Refuse a server that lacks what we need, a connection that cuts text, tables that know no rollback.
 
         Raises:
-            ConfigurationError: It is MySQL, or too old.
+            ConfigurationError: It is MySQL, too old, without utf8mb4 or InnoDB.
         """
         core = connection.dialect
         version = core.server_version_info or (0,)
@@ -111,6 +120,18 @@ class MariadbDialect(BlockDialect):
             kind = "MariaDB" if getattr(core, "is_mariadb", False) else "MySQL"
             raise ConfigurationError(
                 f"{self.where} is {kind} {'.'.join(map(str, version))}: notifykit needs MariaDB 10.6 or later."
+            )
+        used = {name: value for name, value in connection.exec_driver_sql(CHARSETS) if value != "utf8mb4"}
+        if used:
+            said = ", ".join(f"{name}={value}" for name, value in sorted(used.items()))
+            raise ConfigurationError(
+                f"{self.where} is talked to in another character set than utf8mb4 ({said}), which cannot hold every "
+                "text: write `?charset=utf8mb4` at the end of the URL."
+            )
+        if odd := connection.exec_driver_sql(ODD_TABLES).first():
+            raise ConfigurationError(
+                f"{self.where} has the table {odd[0]} in {odd[1]}, which keeps rows over a rollback: run "
+                f"`ALTER TABLE {odd[0]} ENGINE=InnoDB`, and so for every table of notifykit."
             )
 
     @contextmanager
@@ -133,15 +154,17 @@ class MariadbDialect(BlockDialect):
     @contextmanager
     def alone(self, connection: Connection) -> Iterator[None]:
         """Hold a named lock of this database: DDL would commit and so release any other."""
-        self.check(connection)
         name, seconds = _lock_name(connection), connection.exec_driver_sql("SELECT @@lock_wait_timeout").scalar()
         if not connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', {seconds})").scalar():
             raise StorageError(CHANGING.format(where=self.where, seconds=seconds))
+        engine = connection.exec_driver_sql("SELECT @@default_storage_engine").scalar()
         try:
+            connection.exec_driver_sql("SET default_storage_engine = InnoDB")
             yield
             connection.exec_driver_sql("COMMIT")  # the next process looks as soon as it has the lock
         finally:
             if _is_alive(connection):  # else the lock went with it
+                connection.exec_driver_sql(f"SET default_storage_engine = {engine}")
                 connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").close()
 
 

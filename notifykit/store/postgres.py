@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
 
+from notifykit.errors import ConfigurationError
 from notifykit.store.blocks import BlockDialect, lock_seconds
 from notifykit.store.dialect import Rows
 from notifykit.store.faults import fault
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 COPY_FROM = 50
 """Rows from which COPY pays."""
 PSYCOPG = ("psycopg", "psycopg_async")
+ENCODINGS = {
+    "server": "create one with ENCODING 'UTF8' TEMPLATE template0",
+    "client": "write `?client_encoding=utf8` at the end of the URL",
+}
+"""The two sides of a connection, and what to do where one of them is not UTF8."""
 SCHEMA_LOCK = 0x6E6F7469667900
 """The key of the advisory lock around changes of the tables."""
 
@@ -59,6 +65,33 @@ class PostgresDialect(BlockDialect):
     def _starts(self, connection: Connection, blocks: int) -> list[int]:
         query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
+
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+        """Check out a connection and begin; a client that decodes nothing stops SQLAlchemy at its very first one.
+
+        Raises:
+            ConfigurationError: It is such a client.
+        """
+        try:
+            return super().connect(engine, write=write, patient=patient)
+        except TypeError as error:
+            if "bytes-like" not in str(error):
+                raise
+            raise ConfigurationError(self._unfit("client", "SQL_ASCII")) from error
+
+    def check(self, connection: Connection) -> None:
+        """Refuse a connection that some text cannot go through as it is.
+
+        Raises:
+            ConfigurationError: The database or the client is not in UTF8.
+        """
+        for side in ENCODINGS:
+            found = connection.exec_driver_sql(f"SHOW {side}_encoding").scalar()
+            if found != "UTF8":
+                raise ConfigurationError(self._unfit(side, found.decode() if isinstance(found, bytes) else str(found)))
+
+    def _unfit(self, side: str, encoding: str) -> str:
+        return f"{self.where} has the {side} encoding {encoding}, which cannot hold every text: {ENCODINGS[side]}."
 
     @contextmanager
     def patience(self, connection: Connection, patient: bool) -> Iterator[None]:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.sql.ddl import CheckFirst
 from sqlmodel import col
 
 from notifykit.errors import NotifyKitError, SchemaError
@@ -156,7 +155,7 @@ def create(connection: Connection, dialect: Dialect) -> None:
     found = inspect(connection).has_multi_table(list(metadata.tables))
     there = [metadata.tables[name] for (_, name), is_there in found.items() if is_there]
     missing = [table for table in metadata.sorted_tables if table not in there]
-    metadata.create_all(connection, tables=missing, checkfirst=CheckFirst.SEQUENCES)
+    metadata.create_all(connection, tables=missing, checkfirst=True)
     for table in there:
         complete(connection, dialect, table)
     start = {"id": DEFAULT_ID, "key": DEFAULT}

@@ -71,6 +71,11 @@ class SqliteDialect(Dialect):
 
     name = "sqlite"
     locking = False
+    remedy = (
+        "leave AUTOCOMMIT, `isolation_level=None` and `autocommit=True` out of the engine and its connect_args, or, "
+        'with `isolation_level=None`, begin in a listener of the engine\'s "begin" event: '
+        '`connection.exec_driver_sql("BEGIN")`'
+    )
 
     def __init__(self, core: Any, where: str, *, own: bool = True) -> None:
         """Belong to one engine.
@@ -136,7 +141,7 @@ class SqliteDialect(Dialect):
     def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
         """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
         if connection.info.get(NOT_IN_WAL):
-            connection.detach()  # it serves this once: the next one is to switch
+            connection.connection.invalidate(soft=True)  # it serves this once: the next one is to switch
         begin = self._begin if self.own else self._begin_on_host
         with self.patience(connection, patient):
             begin(connection, write)
@@ -178,6 +183,31 @@ class SqliteDialect(Dialect):
         if not self.own and in_transaction(raw) and getattr(raw, "autocommit", None) is not False:
             raw.cursor().execute("COMMIT")
 
+    def rollback(self, connection: Connection) -> None:
+        """Roll a transaction of our own back, also on an engine of the host whose `rollback` does nothing."""
+        if self.own or connection.invalidated:
+            connection.rollback()
+            return
+        raw: Any = connection.connection.dbapi_connection
+        connection.rollback()
+        if in_transaction(raw) and getattr(raw, "autocommit", None) is not False:
+            raw.cursor().execute("ROLLBACK")
+
+    def commits_everything(self, connection: Connection) -> bool:
+        """Whether a host's connection has no transaction that its own rollback ends.
+
+        A driver that never begins by itself (`isolation_level=None`) is in one where a listener of the host's begins.
+        """
+        raw: Any = connection.connection.dbapi_connection
+        mode = getattr(_plain(raw), "autocommit", None)  # from Python 3.12 on
+        if mode is True or getattr(connection.dialect, "skip_autocommit_rollback", False):
+            return mode is True or raw.isolation_level is None
+        if mode is False or raw.isolation_level is not None:
+            return False
+        if not connection.in_transaction():
+            connection.begin()  # as the first statement does
+        return not in_transaction(raw)
+
     def prepare_host(self, connection: Connection) -> None:
         """Log once what the host's engine lacks, with the lines to add."""
         lacks = _lacking(connection)
@@ -213,6 +243,12 @@ def in_transaction(dbapi: Any) -> bool:
     if not hasattr(dbapi, "in_transaction"):
         dbapi = dbapi.driver_connection
     return bool(dbapi.in_transaction)
+
+
+def _plain(dbapi: Any) -> Any:
+    """The connection of Python's own module: `aiosqlite` keeps it inside."""
+    inside = getattr(dbapi, "driver_connection", dbapi)
+    return getattr(inside, "_conn", inside)
 
 
 def _host_is_inside(engine: Engine) -> bool:

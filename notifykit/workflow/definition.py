@@ -17,6 +17,8 @@ from notifykit.workflow.dumped import dumped
 from notifykit.workflow.shape import Shape, shape_of
 from notifykit.workflow.steps import Step
 
+DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences")
+
 
 class WorkflowOptions(TypedDict, total=False):
     """What a workflow may have besides key, steps and payload."""
@@ -160,6 +162,10 @@ class Workflow(Generic[M, P]):
             PayloadError: It no longer fits the model.
         """
         return cast("M", self.shape.typed(payload))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was described with; what was compiled from that has no place in a copy or a pickle."""
+        return {name: vars(self)[name] for name in DESCRIBED}
 
     def __repr__(self) -> str:
         """The key."""

@@ -118,13 +118,15 @@ def server(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) 
 
 
 @pytest.fixture(params=("file", *SERVERS))
-def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str:
-    """The URL of a database without any table."""
+def empty_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> Iterator[str]:
+    """The URL of a database without any table; whatever version is written there ends with the test."""
     url = url_of(request.param)
     assert url is not None
     if request.param in SERVERS:
         bare(url)
-    return url
+    yield url
+    if request.param in SERVERS:
+        bare(url)
 
 
 @pytest.fixture

@@ -221,8 +221,8 @@ def test_a_step_that_fails(empty_url: str, monkeypatch: pytest.MonkeyPatch, wron
 def test_a_step_that_is_not_in_this_installation(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made(empty_url, schema.HEAD)
     gone = "notifykit.store.migrations.versions.v0002_gone"
-    with behind(monkeypatch):
-        monkeypatch.setattr(schema, "REVISIONS", {"0001": schema.REVISIONS["0001"], "0002": gone})
+    with behind(monkeypatch), monkeypatch.context() as patch:
+        patch.setattr(schema, "REVISIONS", {"0001": schema.REVISIONS["0001"], "0002": gone})
         text = refusal(empty_url, nk.SchemaError)
     assert f"The module {gone}" in text
     assert "version 0002" in text
