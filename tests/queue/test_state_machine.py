@@ -50,8 +50,9 @@ WORKERS = ("a", "b")
 PEOPLE = ("ada", "bob", "cy")
 ERRORS = {"permanent": nk.PermanentDeliveryError("no"), "transient": nk.TransientDeliveryError("busy")}
 
-workers, people, indexes = st.sampled_from(WORKERS), st.sampled_from(PEOPLE), st.integers(0, 9)
-points = st.integers(0, 60)
+workers, people, indexes = st.sampled_from(WORKERS), st.sampled_from(PEOPLE), st.integers(0, 3)
+points = st.one_of(st.integers(0, 15), st.integers(0, 60))
+minutes = st.sampled_from([70, 2, 0])
 places = st.one_of(st.tuples(st.just(""), st.integers(0, 40)), st.tuples(st.just("calls"), st.integers(0, 3)))
 """Where a drain is interrupted: at a statement, or in a call."""
 plans = st.lists(st.sampled_from(["sent", "permanent", "transient"]), max_size=4)
@@ -199,9 +200,12 @@ class Queue(RuleBasedStateMachine):
             self.world.bury(worker)
         self.plan.clear()
 
-    @rule(plan=plans, at=points, verb=verbs)
-    def drain_beside(self, plan: list[str], at: int, verb: Verb) -> None:
-        """A verb of another worker, between two statements of a drain."""
+    @rule(fresh=triggers, plan=plans, at=points, verb=verbs, minutes=minutes)
+    def drain_beside(self, fresh: Triggered, plan: list[str], at: int, verb: Verb, minutes: int) -> None:
+        """A verb of another worker, between two statements of a drain; about what was triggered last, or earlier."""
+        self.trigger(*fresh, "b")
+        verb = (verb[0], min(fresh[1]), -1) if verb[2] else verb
+        self.world.clock.move(minutes=minutes)
         self.plan.extend(plan)
         self.started, engine = len(self.world.entered), self.world.worker("a")
         works = {"drain": engine.drain, "verb": lambda: self.do(verb, "b", beside=engine)}
@@ -219,7 +223,7 @@ class Queue(RuleBasedStateMachine):
         self.inside = None
         self.plan.clear()
 
-    @rule(minutes=st.sampled_from([1, 2, 70]))
+    @rule(minutes=minutes)
     def time(self, minutes: int) -> None:
         self.world.clock.move(minutes=minutes)
 
