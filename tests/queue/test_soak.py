@@ -23,7 +23,7 @@ from tests.queue.conftest import SHARED
 from tests.queue.soak import DOCUMENTED, PEOPLE, THREADS, TOPIC, Ahead, named, opened
 
 ROOT = Path(__file__).parents[2]
-SECONDS = float(os.environ.get("NOTIFYKIT_SOAK_SECONDS", "60"))
+SECONDS = float(os.environ.get("NOTIFYKIT_TEST_SOAK_SECONDS", "60"))
 PROCESSES = 4
 TABLES = ("event", "run", "message", "delivery_attempt", "job")
 

@@ -255,21 +255,20 @@ class Queue(RuleBasedStateMachine):
 SIZES = [pytest.param((30, 8, 15), id="few"), pytest.param((2_000, 500, 40), id="many", marks=pytest.mark.slow)]
 
 
+def machine(world: World, locks: Locks) -> type[Queue]:
+    """The state machine in a world."""
+    return type("Here", (Queue,), {"world": world, "locks": locks})
+
+
 @pytest.mark.orphaned
 @pytest.mark.parametrize("size", SIZES)
 def test_it_is_as_its_model_says(
     make_world: MakeWorld, locks_of: Callable[[World], Locks], size: tuple[int, int, int]
 ) -> None:
     world = make_world(*WORKFLOWS)
-    locks = locks_of(world)
     on_file, on_server, steps = size
-
-    class Here(Queue):
-        pass
-
-    Here.world, Here.locks = world, locks
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Here,
+        machine(world, locks_of(world)),
         settings=settings(
             max_examples=on_file if world.name == "file" else on_server,
             stateful_step_count=steps,
@@ -280,3 +279,31 @@ def test_it_is_as_its_model_says(
             phases=(Phase.generate, Phase.shrink),
         ),
     )
+
+
+@pytest.mark.orphaned
+@pytest.mark.parametrize("spread", [pytest.param(5, id="few"), pytest.param(1, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("deadly", [False, True], ids=["interrupted", "killed"])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.key)
+def test_a_worker_ends_at_any_point(
+    make_world: MakeWorld,
+    locks_of: Callable[[World], Locks],
+    workflow: nk.Workflow[Any, ...],
+    deadly: bool,
+    spread: int,
+) -> None:
+    world = make_world(*WORKFLOWS)
+    kind = machine(world, locks_of(world))
+    step = 1 if world.name == "file" else spread
+    wrong = {}
+    for at in [("", at) for at in range(0, 50, step)] + [("calls", 0), ("calls", 1)]:
+        queue = kind()
+        queue.begin((workflow, {"ada", "bob"}), [])
+        queue.time(70)
+        queue.interrupted_drain("a", ["sent", "permanent"], at, deadly)
+        try:
+            queue.holds()
+            queue.teardown()
+        except Exception as error:
+            wrong[at] = error
+    assert not wrong, f"interrupted at {list(wrong)}: {next(iter(wrong.values()))!r}"
