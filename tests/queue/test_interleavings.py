@@ -112,7 +112,8 @@ def explored(request: pytest.FixtureRequest, make_world: MakeWorld, locks_of: Ca
 
     def explored(scene: type[Scene]) -> int:
         world = make_world(scene.workflow)
-        return explore(lambda: scene(world), locks_of(world), limit=max(scene.few, request.param))
+        few = scene.few // 2 if world.name == "mariadb" else scene.few  # as PostgreSQL, but slower
+        return explore(lambda: scene(world), locks_of(world), limit=max(few, request.param))
 
     return explored
 
@@ -201,7 +202,7 @@ class CancelAsking(CancelQueued):
     "scene", [Cancel, CancelRun, CancelWorkflow, CancelSubscriber, CancelQueued, CancelAwaited, CancelAsking]
 )
 def test_cancel_beside_due_work(explored: Explore, scene: type[Cancel]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 class CancelTwice(CancelQueued):
@@ -217,7 +218,7 @@ class CancelTwice(CancelQueued):
 
 
 def test_cancel_beside_cancel(explored: Explore) -> None:
-    assert explored(CancelTwice) > 6
+    assert explored(CancelTwice) > 4
 
 
 # Deleted subscribers
@@ -255,7 +256,7 @@ class DeleteAsking(DeleteQueued):
 
 @pytest.mark.parametrize("scene", [Delete, DeleteQueued, DeleteAwaited, DeleteAsking])
 def test_delete_beside_due_work(explored: Explore, scene: type[Delete]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 class DeleteAndTrigger(Scene):
@@ -287,7 +288,7 @@ class DeleteAndTriggerAwaited(DeleteAndTrigger):
 
 @pytest.mark.parametrize("scene", [DeleteAndTrigger, DeleteAndTriggerAwaited])
 def test_delete_beside_trigger(explored: Explore, scene: type[Scene]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 # Retry
@@ -347,11 +348,11 @@ class RetryTwice(RetryFinal):
 
 @pytest.mark.parametrize("scene", [Retry, RetryFinal])
 def test_retry_beside_due_work(explored: Explore, scene: type[Retry]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 def test_retry_beside_retry(explored: Explore) -> None:
-    assert explored(RetryTwice) > 6
+    assert explored(RetryTwice) > 4
 
 
 class RetryAndCancel(RetryFinal):
@@ -370,7 +371,7 @@ class RetryAndCancel(RetryFinal):
 
 
 def test_retry_beside_cancel(explored: Explore) -> None:
-    assert explored(RetryAndCancel) > 6
+    assert explored(RetryAndCancel) > 4
 
 
 # Due work beside due work
@@ -413,7 +414,7 @@ class DrainsAsking(Drains):
 
 @pytest.mark.parametrize("scene", [Drains, DrainsAwaited, DrainsAsking])
 def test_two_workers(explored: Explore, scene: type[Drains]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 # Opt-outs
@@ -446,21 +447,32 @@ class OptOutDelayed(OptOut):
 
 @pytest.mark.parametrize("scene", [OptOut, OptOutDelayed])
 def test_opt_out_beside_due_work(explored: Explore, scene: type[OptOut]) -> None:
-    assert explored(scene) > 6
+    assert explored(scene) > 4
 
 
 # Three at once
 
 
 class Three(Drains):
-    """Two workers and a cancel."""
+    """Two workers, and a verb of a third."""
 
     times = 2
+    reaches = (48, 24)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        world.worker("c")
-        self.works = {**self.works, "third": world.noted("third", lambda: self.setup.cancel(self.triggered))}
+        self.works = {**self.works, "third": world.noted("third", self.third)}
+
+    def third(self) -> Any:
+        """What the third actor does."""
+        raise NotImplementedError
+
+
+class ThreeCancel(Three):
+    """A cancel."""
+
+    def third(self) -> nk.CancelReport:
+        return self.setup.cancel(self.triggered)
 
     def verify(self) -> None:
         Scene.verify(self)
@@ -468,18 +480,42 @@ class Three(Drains):
         assert not self.world.called_after("third")
         stopped = [run for run in self.runs() if run.status == "cancelled"]
         stopped += [message for message in self.messages().values() if message.status == "cancelled"]
-        assert len(stopped) == report.stopped
+        assert len(stopped) == report.stopped, f"{report}, but {stopped}"
 
 
-@pytest.mark.parametrize("limit", LIMITS)
-def test_two_workers_and_a_cancel(make_world: MakeWorld, locks_of: Callable[[World], Locks], limit: int) -> None:
-    world = make_world(Three.workflow)
+class ThreeRetry(Three, Retry):
+    """A retry of a message whose run waits for it, while one worker has not yet let the run go on."""
+
+    times = 1
+    workflow = awaiting
+    reaches = (60, 8)
+
+    def prepare(self) -> None:
+        Retry.prepare(self)
+
+    def third(self) -> int:
+        return self.setup.messages.retry(f"msg_{self.mail:x}")
+
+    def retried(self) -> int:
+        return int(self.world.returned["third"].answer)
+
+    def verify(self) -> None:
+        Retry.verify(self)
+
+
+@pytest.mark.parametrize("spread", [pytest.param(8, id="few"), pytest.param(1, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [ThreeCancel, ThreeRetry])
+def test_two_workers_and_a_verb(
+    make_world: MakeWorld, locks_of: Callable[[World], Locks], kind: type[Three], spread: int
+) -> None:
+    world = make_world(kind.workflow)
     locks = locks_of(world)
-    for at in range(0, 40, 8 if limit == 1 else 2):
-        for then in range(0, 20, 7 if limit == 1 else 2):
-            scene = Three(world)
+    reach, then_reach = kind.reaches
+    for at in range(0, reach, spread):
+        for then in range(2, then_reach, spread):
+            scene = kind(world)
             played = play(scene.works, [("first", at), ("second", then), ("third", None), ("second", None)], locks)
             try:
                 scene.check(played)
-            except AssertionError as error:
-                raise AssertionError(f"first {at}, second {then}: {error}\n{played}") from error
+            except Exception as error:
+                raise AssertionError(f"first {at}, second {then}: {error!r}\n{played}") from error

@@ -50,8 +50,9 @@ WORKERS = ("a", "b")
 PEOPLE = ("ada", "bob", "cy")
 ERRORS = {"permanent": nk.PermanentDeliveryError("no"), "transient": nk.TransientDeliveryError("busy")}
 
-workers, people, indexes = st.sampled_from(WORKERS), st.sampled_from(PEOPLE), st.integers(0, 9)
-points = st.integers(0, 60)
+workers, people, indexes = st.sampled_from(WORKERS), st.sampled_from(PEOPLE), st.integers(0, 3)
+points = st.one_of(st.integers(0, 15), st.integers(0, 60))
+minutes = st.sampled_from([70, 2, 0])
 places = st.one_of(st.tuples(st.just(""), st.integers(0, 40)), st.tuples(st.just("calls"), st.integers(0, 3)))
 """Where a drain is interrupted: at a statement, or in a call."""
 plans = st.lists(st.sampled_from(["sent", "permanent", "transient"]), max_size=4)
@@ -199,9 +200,12 @@ class Queue(RuleBasedStateMachine):
             self.world.bury(worker)
         self.plan.clear()
 
-    @rule(plan=plans, at=points, verb=verbs)
-    def drain_beside(self, plan: list[str], at: int, verb: Verb) -> None:
-        """A verb of another worker, between two statements of a drain."""
+    @rule(fresh=triggers, plan=plans, at=points, verb=verbs, minutes=minutes)
+    def drain_beside(self, fresh: Triggered, plan: list[str], at: int, verb: Verb, minutes: int) -> None:
+        """A verb of another worker, between two statements of a drain; about what was triggered last, or earlier."""
+        self.trigger(*fresh, "b")
+        verb = (verb[0], min(fresh[1]), -1) if verb[2] else verb
+        self.world.clock.move(minutes=minutes)
         self.plan.extend(plan)
         self.started, engine = len(self.world.entered), self.world.worker("a")
         works = {"drain": engine.drain, "verb": lambda: self.do(verb, "b", beside=engine)}
@@ -219,7 +223,7 @@ class Queue(RuleBasedStateMachine):
         self.inside = None
         self.plan.clear()
 
-    @rule(minutes=st.sampled_from([1, 2, 70]))
+    @rule(minutes=minutes)
     def time(self, minutes: int) -> None:
         self.world.clock.move(minutes=minutes)
 
@@ -251,21 +255,20 @@ class Queue(RuleBasedStateMachine):
 SIZES = [pytest.param((30, 8, 15), id="few"), pytest.param((2_000, 500, 40), id="many", marks=pytest.mark.slow)]
 
 
+def machine(world: World, locks: Locks) -> type[Queue]:
+    """The state machine in a world."""
+    return type("Here", (Queue,), {"world": world, "locks": locks})
+
+
 @pytest.mark.orphaned
 @pytest.mark.parametrize("size", SIZES)
 def test_it_is_as_its_model_says(
     make_world: MakeWorld, locks_of: Callable[[World], Locks], size: tuple[int, int, int]
 ) -> None:
     world = make_world(*WORKFLOWS)
-    locks = locks_of(world)
     on_file, on_server, steps = size
-
-    class Here(Queue):
-        pass
-
-    Here.world, Here.locks = world, locks
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Here,
+        machine(world, locks_of(world)),
         settings=settings(
             max_examples=on_file if world.name == "file" else on_server,
             stateful_step_count=steps,
@@ -276,3 +279,31 @@ def test_it_is_as_its_model_says(
             phases=(Phase.generate, Phase.shrink),
         ),
     )
+
+
+@pytest.mark.orphaned
+@pytest.mark.parametrize("spread", [pytest.param(5, id="few"), pytest.param(1, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("deadly", [False, True], ids=["interrupted", "killed"])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.key)
+def test_a_worker_ends_at_any_point(
+    make_world: MakeWorld,
+    locks_of: Callable[[World], Locks],
+    workflow: nk.Workflow[Any, ...],
+    deadly: bool,
+    spread: int,
+) -> None:
+    world = make_world(*WORKFLOWS)
+    kind = machine(world, locks_of(world))
+    step = 1 if world.name == "file" else spread
+    wrong = {}
+    for at in [("", at) for at in range(0, 50, step)] + [("calls", 0), ("calls", 1)]:
+        queue = kind()
+        queue.begin((workflow, {"ada", "bob"}), [])
+        queue.time(70)
+        queue.interrupted_drain("a", ["sent", "permanent"], at, deadly)
+        try:
+            queue.holds()
+            queue.teardown()
+        except Exception as error:
+            wrong[at] = error
+    assert not wrong, f"interrupted at {list(wrong)}: {next(iter(wrong.values()))!r}"

@@ -149,11 +149,12 @@ class World:
         assert not found, f"{'settled: ' if settled else ''}{found}"
 
     def noted(self, name: str, verb: Callable[[], Any]) -> Callable[[], Any]:
-        """A verb after which is noted what is true then."""
+        """A verb after which is noted what is true then; every invariant is."""
 
         def work() -> Any:
             answer = verb()
             with standing(None):
+                self.check()
                 self.returned[name] = Returned(answer, self.claimed(), len(self.calls))
             return answer
 
