@@ -27,15 +27,18 @@ HERE = run.c.id * 2**STEP_BITS + run.c.step
 _runs = select(func.count()).select_from(run).where(run.c.event == event.c.id).scalar_subquery()
 _sent = attempt.c.outcome == AttemptClass.SENT.value
 
+HINTS = ("jobs that deliver a final message", "jobs that advance a finished run")
+"""What a verb leaves where another unit had the job just then, and could do nothing with it any more: due work drops
+it. A second job of a run and step is of that kind too: the one of two that is not what the run waits for."""
 ALWAYS: dict[str, Any] = {
-    **ORPHANS,
+    **{what: query for what, query in ORPHANS.items() if what not in HINTS},
     "waiting runs without a job of the step at which they stand": select(run.c.id).where(
         WAITING, ~exists().where(job.c.id == HERE)
     ),
     "queued messages without a job that delivers them": select(message.c.id).where(
         QUEUED, ~exists().where(job.c.message == message.c.id, job.c.kind == JobKind.DELIVER.value)
     ),
-    "second jobs of a run and step": select(job.c.id).group_by(job.c.id).having(func.count() > 1),
+    "second jobs of a run and step and kind": select(job.c.id).group_by(job.c.id, job.c.kind).having(func.count() > 1),
     "jobs whose id is not their run's and step's": select(job.c.id).where(
         job.c.id != job.c.run * 2**STEP_BITS + job.c.step
     ),
