@@ -11,11 +11,15 @@ import pytest
 
 import notifykit as nk
 from tests.harness.databases import Opened
-from tests.harness.interleaving import Locks
+from tests.harness.interleaving import Locks, explore
+from tests.queue.scenes import Scene
 from tests.queue.world import World
 
 SHARED = ("file", "postgresql", "mariadb")
 MakeWorld = Callable[..., World]
+Explore = Callable[[type[Scene]], int]
+MANY = 200
+LIMITS = [pytest.param(1, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=SHARED)
@@ -42,3 +46,15 @@ def locks_of() -> Iterator[Callable[[World], Locks]]:
             return found
 
         yield locks
+
+
+@pytest.fixture(params=LIMITS)
+def explored(request: pytest.FixtureRequest, make_world: MakeWorld, locks_of: Callable[[World], Locks]) -> Explore:
+    """Plays a scene under many schedules."""
+
+    def explored(scene: type[Scene]) -> int:
+        world = make_world(scene.workflow)
+        few = scene.few // 2 if world.name == "mariadb" else scene.few  # as PostgreSQL, but slower
+        return explore(lambda: scene(world), locks_of(world), limit=max(few, request.param))
+
+    return explored

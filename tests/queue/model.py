@@ -46,11 +46,7 @@ class Mail:
 
 
 class Model:
-    """What has happened, and what may happen now.
-
-    Attributes:
-        wrong: What must not have happened.
-    """
+    """What has happened, and what may happen now; `wrong` is what must not have happened."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.now = now
@@ -84,13 +80,9 @@ class Model:
         mail.may_begin, mail.not_before = outcome == "transient", None
 
     def interrupted(self, begun: Iterable[int], open_: set[int], *, deadly: bool, claimed: Iterable[int]) -> None:
-        """A worker was interrupted in a drain: what it had begun and is not final may be begun again.
+        """A worker was interrupted in a drain: what it had begun and is queued yet may begin again.
 
-        Args:
-            begun: The messages whose calls began in this drain.
-            open_: The messages that are queued now.
-            deadly: The worker has died.
-            claimed: The messages that it leaves claimed.
+        `claimed` is what it leaves behind; where it has died, that is lost until its lease ends.
         """
         begun, claimed = list(begun), set(claimed)
         for row in begun:
@@ -104,13 +96,7 @@ class Model:
                 self.mail(row).crashes += 1
 
     def stopped(self, is_meant: Callable[[Run], bool], rows: Iterable[int], claimed: Iterable[int]) -> None:
-        """A cancel or a deletion has returned.
-
-        Args:
-            is_meant: Which runs.
-            rows: The messages that there are.
-            claimed: The messages whose calls were about to begin.
-        """
+        """A cancel or a deletion of some runs has returned; of all these rows, the claimed may begin yet."""
         self._pardon(is_meant, rows, claimed)
         for run in filter(is_meant, self.runs.values()):
             run.is_stopped = True

@@ -11,8 +11,9 @@ import pytest
 
 import notifykit as nk
 from tests.harness import interleaving
-from tests.harness.interleaving import Locks, Played, Stop, Stuck, every, explore, play, schedules
+from tests.harness.interleaving import Locks, Played, Stop, Stuck, explore, play
 from tests.harness.points import Dead, interrupted, point, summary
+from tests.harness.schedules import every, schedules
 from tests.queue.conftest import MakeWorld
 from tests.queue.world import World
 
