@@ -140,9 +140,9 @@ def _write(unit: Unit, entries: Sequence[Entry]) -> Tally:
     called = go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in entries if entry.task.message is None])
     ended = [entry for entry in messages if entry.ruling.status]
     resumed = endings.resume(unit, [entry.task.job.message for entry in ended if entry.task.is_awaited])
-    if ended:
-        endings.drop_unlisted(unit, sorted({entry.task.job.run for entry in ended if entry.task.is_unlisted}))
-        _announce(unit, ended)
+    done = [entry.task for entry in entries if entry.ruling.due_at is None]
+    endings.drop_unlisted(unit, sorted({task.job.run for task in done if task.is_unlisted}))
+    _announce(unit, ended)
     statuses = [entry.ruling.status for entry in ended]
     return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), resumed + called)
 

@@ -75,6 +75,7 @@ def advance_due(unit: Unit, *, limit: int, scope: Scope = EVERYTHING) -> Advance
     going = [found for found in due.values() if found.person is not None]
     if going:
         _move(unit, going)
+    drop_unlisted(unit, sorted({job.run for job in mine if job.run in known and _is_unlisted(known[job.run])}))
     return Advanced(len(due), len(mine))
 
 
@@ -84,6 +85,10 @@ def _goes_on(job: DueAdvance, found: RunFacts) -> bool:
         return False
     record = found.records.get(found.version.workflow.steps[found.step].id)
     return record is None or record.get("delivery") != "queued"
+
+
+def _is_unlisted(found: RunFacts) -> bool:
+    return found.person is not None and found.person[1].startswith(UNLISTED)
 
 
 def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
@@ -100,8 +105,6 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
     )
     moved = [advance(runs, position, world) for position, runs in groups]
     apply.store_moved(unit, [*moved, *_ended(one for one in going if one.over)], trail)
-    if any(found.person is not None and found.person[1].startswith(UNLISTED) for found in due):
-        drop_unlisted(unit, [found.run for found in due])
 
 
 def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> bool:

@@ -87,7 +87,7 @@ class Model:
         begun, claimed = list(begun), set(claimed)
         for row in begun:
             mail = self.mail(row)
-            if row in open_ and mail.calls[-1] != "transient":
+            if row in open_:
                 mail.may_begin, mail.lost = True, mail.lost + 1
             if row in open_ and row in claimed and deadly:
                 mail.may_begin, mail.not_before = True, self.now() + LEASE

@@ -37,7 +37,7 @@ class Cancel(Scene):
         assert len(later) <= report.in_flight, f"{report}, but calls began for {later}"
         stopped = [run for run in self.runs() if run.status == "cancelled"]
         stopped += [message for message in self.messages().values() if message.status == "cancelled"]
-        assert len(stopped) == report.stopped, f"{report}, but {stopped}"
+        assert 0 <= len(stopped) - report.stopped <= report.in_flight, f"{report}, but {stopped}"
         if not report.in_flight:
             assert {run.status for run in self.runs()} <= {"cancelled", "completed"}
 
