@@ -328,6 +328,11 @@ def _code(error: Exception) -> str:
 
 SAFE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """The releases that mended WAL: the first of their line; every later line has it."""
+OLD = (
+    "SQLite %s has a bug, mended in 3.51.3, that can corrupt a WAL file which several processes write at once: write "
+    "from one process, or `pip install pysqlite3` and give notifykit `bind=create_engine(url, module=pysqlite3)` (on "
+    'asyncio: `sys.modules["sqlite3"] = pysqlite3` before anything else is imported).'
+)
 _warned = False
 
 
@@ -341,8 +346,4 @@ def warn_if_old(module: Any) -> None:
     global _warned
     if not _warned and not is_safe(module.sqlite_version_info):
         _warned = True
-        log.warning(
-            "SQLite %s has a bug that can corrupt a WAL file which several processes write at once; 3.51.3 mends it. "
-            "Update SQLite (for example by `pip install pysqlite3`), or write from one process.",
-            module.sqlite_version,
-        )
+        log.info(OLD, module.sqlite_version)

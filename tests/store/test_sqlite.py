@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,16 +160,39 @@ def test_mended_versions(version: tuple[int, ...]) -> None:
     assert sqlite.is_safe(version)
 
 
-def test_an_old_sqlite_is_logged_once_and_never_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def old_sqlite(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What is logged of an old SQLite from now on, at the level at which it is logged."""
     monkeypatch.setattr(sqlite, "_warned", False)
+    caplog.set_level(logging.DEBUG, "notifykit.store")
+    return lambda: [f"{each.levelname}: {each.message}" for each in caplog.records if "3.51.3" in each.message]
+
+
+def test_an_old_sqlite_is_logged_once_and_never_warned_of(
+    tmp_path: Path, old_sqlite: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite, "is_safe", lambda version: False)
     for name in ("a", "b"):
         database = Database.open(f"sqlite:///{tmp_path}/{name}.db")
         database.ready()
         database.close()
-    assert [record.levelno for record in caplog.records if "3.51.3" in record.message] == [logging.WARNING]
+    [said] = old_sqlite()
+    assert said.startswith(f"INFO: SQLite {sqlite3.sqlite_version} has a bug")
+    assert "bind=create_engine(url, module=pysqlite3)" in said
+
+
+def test_an_engine_made_as_the_log_advises_has_another_sqlite(
+    tmp_path: Path, old_sqlite: Callable[[], list[str]]
+) -> None:
+    pysqlite3 = pytest.importorskip("pysqlite3", reason="pysqlite3 is not installed: pip install pysqlite3")
+    host = sa.create_engine(f"sqlite:///{tmp_path}/app.db", module=pysqlite3)
+    database = Database.bound(host)
+    with unit_of(database) as unit:
+        add(unit, 1)
+        found = unit.connection.exec_driver_sql("SELECT sqlite_version()").scalar()
+    assert found == pysqlite3.sqlite_version
+    assert old_sqlite() == []
+    host.dispose()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
