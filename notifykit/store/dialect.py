@@ -6,7 +6,7 @@ import copy
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy import Dialect as SqlDialect
@@ -16,22 +16,10 @@ from notifykit.store.faults import fault
 from notifykit.store.statement import Prepared, Statement, prepare
 
 if TYPE_CHECKING:
+    from notifykit.store.turns import Hold
     from notifykit.store.unit import Unit
 
 Rows = Sequence[tuple[Any, ...]]
-
-
-class Ran(Protocol):
-    """What is left of a statement that has run: SQLAlchemy's result, or the driver's cursor."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows it hit."""
-        ...
-
-    def close(self) -> object:
-        """Be done with it."""
-        ...
 
 
 POSITIONAL = {"pyformat": "format", "named": "qmark"}
@@ -86,8 +74,8 @@ class Dialect:
             found = statement.forms[self._key] = prepare(statement.core, self.positional)
         return found
 
-    def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
-        """Run SQL at the driver; what comes back has `rowcount` and `close`.
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Any:
+        """Run SQL at the driver; what comes back has `rowcount`, `cursor` and `close`.
 
         Args:
             connection: Where.
@@ -104,22 +92,37 @@ class Dialect:
                 raise
             raise meaning from error
 
+    def change(self, connection: Connection, text: str, arguments: Any) -> int:
+        """Run a change at the driver; how many rows it hit.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        result = None
+        try:
+            result = self.execute(connection, text, arguments)
+            return int(result.rowcount)
+        finally:
+            if result is not None:
+                result.close()
+
     def fetch(self, connection: Connection, text: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Run a query at the driver; every row, as the driver gives it.
 
         Raises:
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        result = self.execute(connection, text, arguments)
-        cursor: Any = getattr(result, "cursor", result)
+        result = None
         try:
-            rows = cursor.fetchall()
+            result = self.execute(connection, text, arguments)
+            rows = result.cursor.fetchall()
         except Exception as error:  # the driver's own: SQLite reads on while rows are fetched
             if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := fault(error, self.where)) is None:
                 raise
             raise meaning from error
         finally:
-            result.close()
+            if result is not None:
+                result.close()
         return rows if type(rows) is list else list(rows)
 
     # Values
@@ -191,7 +194,7 @@ class Dialect:
         return text
 
     def _many(self, unit: Unit, text: str, rows: Rows) -> None:
-        self.execute(unit.connection, text, rows if type(rows) is list else list(rows)).close()
+        self.change(unit.connection, text, rows if type(rows) is list else list(rows))
 
     def quote(self, name: str) -> str:
         """A name as SQL spells it."""
@@ -199,18 +202,21 @@ class Dialect:
 
     # Transactions of our own
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
         """Check out a connection and begin a transaction on it.
 
         Args:
             engine: Our own, or the host's.
             write: Whether the transaction may write.
             patient: Wait for other writers as long as usual.
+            hold: Gets the connection before anything is begun on it.
 
         Raises:
             UnitError: The host's own transaction is open on the only connection there is.
         """
         connection = engine.connect()
+        if hold is not None:
+            hold.connection = connection
         try:
             self.begin(connection, write=write, patient=patient)
         except BaseException:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import get_args
 
-from sqlalchemy import URL, Engine, StaticPool, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from notifykit.errors import ConfigurationError, nearest
 from notifykit.store.dialect import Dialect
 from notifykit.store.mariadb import MariadbDialect
+from notifykit.store.memory import KeptPool
 from notifykit.store.postgres import PostgresDialect
 from notifykit.store.sqlite import Durability, SqliteDialect, install
 
@@ -95,7 +96,7 @@ def _options(url: URL) -> dict[str, object]:
     options: dict[str, object] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         if is_memory(url):
-            options["poolclass"] = StaticPool
+            options["poolclass"] = KeptPool
             options["connect_args"] = {"check_same_thread": False}
         return options
     return options | {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
