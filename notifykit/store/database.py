@@ -315,6 +315,8 @@ class Database(forks.Forked):
             except BaseException:
                 self.rollback(connection)
                 raise
+            if not self.own and not isinstance(self.engine.pool, (StaticPool, SingletonThreadPool)):
+                connection.detach()  # in the host's pool it would be shared by children that do not know us yet
             connection.close()
 
         with translated(self.dialect.where):
