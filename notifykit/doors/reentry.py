@@ -27,7 +27,7 @@ def enter(runtime: Runtime[Any], hold: Hold) -> None:
     """
     there = runtime.inside.get(hold.owner)
     if there is not None:
-        if not there.is_gone():
+        if not there.is_left():
             raise UnitError(INSIDE)
         hold.left += there.open()
     runtime.inside[hold.owner] = hold
@@ -46,7 +46,7 @@ def check(runtime: Runtime[Any]) -> None:
         UnitError: This thread or task has one open.
     """
     there = runtime.inside.get(current_owner())
-    if there is not None and not there.is_gone():
+    if there is not None and not there.is_left():
         raise UnitError(INSIDE)
 
 

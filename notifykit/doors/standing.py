@@ -95,7 +95,7 @@ class OwnStanding(Standing):
             pause(seconds)
 
     def _once(self, work: Callable[[Unit], T], *, write: bool, frame: FrameType, settled: bool = False) -> T:
-        with Opened(self, write=write, frame=frame, settled=settled) as unit:
+        with Opened(self, _same, write=write, frame=frame, settled=settled) as unit:
             return work(unit)
 
     def scoped(self, tenant: str | None) -> OwnStanding:
@@ -108,7 +108,8 @@ class OwnStanding(Standing):
 
     def transaction(self, door: Callable[[Standing], D]) -> AbstractContextManager[D]:
         """A door in a transaction of its own, committed at the end of the block."""
-        return Block(self, door)
+        turn = Turn()
+        return Opened(self, lambda unit: door(UnitStanding(self.runtime, unit, turn)), write=True, turn=turn)
 
     def drive(self, steps: Generator[Work[Any] | Send, Any, T]) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
@@ -161,28 +162,39 @@ class OwnStanding(Standing):
         self.runtime.database.close()
 
 
-class Opened:
+class Opened(Generic[D]):
     """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
 
     def __init__(
-        self, standing: OwnStanding, *, write: bool, frame: FrameType | None = None, settled: bool = False
+        self,
+        standing: OwnStanding,
+        given: Callable[[Unit], D],
+        *,
+        write: bool,
+        frame: FrameType | None = None,
+        settled: bool = False,
+        turn: Turn | None = None,
     ) -> None:
         """Prefer `with`.
 
         Args:
             standing: Where.
+            given: Makes what the block gets.
             write: Whether it may write.
             frame: The running function without which nobody is in the block any more, where there is one.
             settled: What follows transactions of the host has been looked at.
+            turn: Of the doors on it.
         """
         self._standing = standing
+        self._given = given
         self._write = write
         self._settled = settled
-        self._hold = Hold(self, frame)
+        self._turn = turn
         self._database = standing.runtime.database
         self._unit: Unit | None = None
+        self._hold = Hold(self, frame, partial(_give_up, standing.runtime, self._database))
 
-    def __enter__(self) -> Unit:
+    def __enter__(self) -> D:
         """Begin it."""
         standing, runtime, hold = self._standing, self._standing.runtime, self._hold
         runtime.check_open()
@@ -193,44 +205,39 @@ class Opened:
             enter(runtime, hold)
             connection = self._database.enter(hold, write=self._write)
             self._unit = runtime.unit(connection, tenant=standing.tenant)
-            return self._unit
+            return self._given(self._unit)
         except BaseException:
-            self._database.give_up(hold)
-            leave(runtime, hold)
+            _give_up(runtime, self._database, hold)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
-        try:
-            self._database.leave(self._hold, commit=kind is None)
-        finally:
-            leave(self._standing.runtime, self._hold)
-        if kind is None and self._unit is not None:
-            follow(self._standing.runtime, self._unit.effects)
-
-
-class Block(Opened, Generic[D]):
-    """A door in a transaction of its own, for as long as a block lasts."""
-
-    def __init__(self, standing: OwnStanding, door: Callable[[Standing], D]) -> None:
-        """Prefer `OwnStanding.transaction`."""
-        super().__init__(standing, write=True)
-        self._door = door
-        self._turn = Turn()
-
-    def __enter__(self) -> D:  # type: ignore[override]
-        """Begin it."""
-        return self._door(UnitStanding(self._standing.runtime, super().__enter__(), self._turn))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         """End it; verbs that run in other threads come first."""
-        with self._turn.lock:
-            self._turn.ended = True
-        super().__exit__(kind, error, trace)
+        runtime, hold = self._standing.runtime, self._hold
+        try:
+            hold.frame = hold.frame or sys._getframe()
+            if self._turn is not None:
+                self._turn.end()
+            self._database.leave(hold, commit=kind is None)
+            leave(runtime, hold)
+            hold.end()
+        except BaseException:
+            _give_up(runtime, self._database, hold)
+            raise
+        if kind is None and self._unit is not None:
+            follow(runtime, self._unit.effects)
+
+
+def _give_up(runtime: Runtime[Database], database: Database, hold: Hold) -> None:
+    """Give back whatever a unit still has, wherever it was interrupted."""
+    database.give_up(hold)
+    leave(runtime, hold)
+    hold.end()
+
+
+def _same(unit: Unit) -> Unit:
+    return unit
 
 
 @dataclass(slots=True)
@@ -239,6 +246,11 @@ class Turn:
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     ended: bool = False
+
+    def end(self) -> None:
+        """Let no further verb in."""
+        with self.lock:
+            self.ended = True
 
 
 class UnitStanding(Standing):

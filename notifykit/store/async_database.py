@@ -113,9 +113,7 @@ class AsyncDatabase(forks.Forked):
         """
         found = engines.parsed(url)
         if engines.in_worker(found):
-            return cls(
-                Database(engines.create(found, durability, unbounded=True), own=True, migrate=migrate), InThread()
-            )
+            return cls(Database(engines.create(found, durability), own=True, migrate=migrate), InThread())
         return cls(Database(engines.create_awaited(found, durability), own=True, migrate=migrate), InGreenlet())
 
     @classmethod

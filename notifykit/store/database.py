@@ -9,10 +9,9 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
@@ -45,7 +44,7 @@ class Transaction:
         """Prefer `Database.transaction`."""
         self._database = database
         self._write = write
-        self._hold = Hold(self)
+        self._hold = Hold(self, lost=database.give_up)
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection:
@@ -57,7 +56,14 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it."""
-        self._database.leave(self._hold, commit=kind is None)
+        hold = self._hold
+        try:
+            hold.frame = sys._getframe()
+            self._database.leave(hold, commit=kind is None)
+        except BaseException:
+            self._database.give_up(hold)
+            raise
+        hold.end()
 
 
 class Database(forks.Forked):
@@ -165,7 +171,7 @@ class Database(forks.Forked):
             raise
 
     def leave(self, hold: Hold, *, commit: bool) -> None:
-        """End a transaction and give everything back.
+        """End a transaction and give everything back; where this is interrupted, `give_up` is to follow.
 
         Args:
             hold: What `enter` was given.
@@ -182,20 +188,19 @@ class Database(forks.Forked):
             if commit:
                 raise UnitError(FORKED)
             return
-        try:
-            if commit:
-                self.commit(connection)
-            else:
-                self.rollback(connection)
-        except BaseException:
-            self.give_up(hold)
-            raise
+        if commit:
+            self.commit(connection)
+        else:
+            self.rollback(connection)
         self._turns.leave(hold)
 
     def give_up(self, hold: Hold) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
         for connection in hold.open():
-            self.rollback(connection)
+            if hold.pid == os.getpid():
+                self.rollback(connection)
+            else:
+                forks.leave_to_parent(connection)
         self._turns.leave(hold)
 
     def needs_turn(self, write: bool) -> bool:
@@ -236,20 +241,33 @@ class Database(forks.Forked):
         try:
             with translated(self.dialect.where):
                 self.dialect.commit(connection)
-        except BaseException:
+        except BaseException as error:
             self.rollback(connection)
+            if isinstance(error, AssertionError) and error.__context__ is not None:
+                raise error.__context__ from None  # SQLAlchemy asserts that a commit which was interrupted has ended
             raise
         connection.close()
 
     def rollback(self, connection: Connection) -> None:
-        """Roll back and give the connection back; no error of the database's is raised here."""
+        """Roll back and give the connection back; one that cannot be rolled back is thrown away, and nothing raises.
+
+        Args:
+            connection: Whatever its state: it may have been interrupted in the middle of a commit.
+        """
         try:
             connection.rollback()
-        except DBAPIError:
-            if not self.is_shared:
-                connection.invalidate()
-        finally:
             connection.close()
+        except Exception:
+            self._throw_away(connection)
+
+    def _throw_away(self, connection: Connection) -> None:
+        if connection.closed or connection.invalidated:
+            return
+        if self.is_shared and not self.own:  # the host's database lives in it
+            raw: Any = connection.connection.dbapi_connection
+            raw.rollback()
+        else:
+            connection.invalidate()
 
     # Tables
 

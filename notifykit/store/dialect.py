@@ -220,7 +220,11 @@ class Dialect:
         try:
             self.begin(connection, write=write, patient=patient)
         except BaseException:
-            connection.close()
+            try:
+                connection.close()
+            except Exception:  # SQLAlchemy's own, of a connection that was interrupted while it began
+                if not connection.closed:
+                    connection.invalidate()
             raise
         return connection
 

@@ -7,11 +7,12 @@ is believed because somebody promised to give it back: whoever wants it looks wh
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -53,25 +54,29 @@ class Hold:
     Attributes:
         owner: The thread and task that opened it.
         pid: The process.
+        frame: The running function that holds it, or gives it back: once that has ended nobody will, even if a
+            traceback still refers to everything in it. It must not refer to a connection.
         left: Connections of holders that were gone before: rolled back before this one begins.
     """
 
-    __slots__ = ("_connection", "_frame", "_keeper", "left", "owner", "pid")
+    __slots__ = ("_connection", "_keeper", "frame", "left", "owner", "pid")
 
-    def __init__(self, keeper: object, frame: FrameType | None = None) -> None:
+    def __init__(
+        self, keeper: object, frame: FrameType | None = None, lost: Callable[[Hold], object] | None = None
+    ) -> None:
         """Hold nothing yet.
 
         Args:
             keeper: What gives it back; gone where nothing refers to it any more.
-            frame: The running function that holds it, where that is one function: gone once that has ended, even if
-                a traceback still refers to everything in it. It must not refer to a connection.
+            frame: The running function that holds it, where that is one function.
+            lost: Is told where the keeper goes without having given it back.
         """
         self.owner = current_owner()
         self.pid = os.getpid()
         self._connection: weakref.ref[Connection] | None = None
         self.left: list[Connection] = []
-        self._keeper = weakref.ref(keeper)
-        self._frame = frame
+        self._keeper: weakref.ref[object] | None = weakref.ref(keeper, lost and (lambda _: lost(self)))
+        self.frame = frame
 
     @property
     def connection(self) -> Connection | None:
@@ -84,7 +89,21 @@ class Hold:
 
     def is_gone(self) -> bool:
         """Whether nobody is there any more to give it back."""
-        return self._keeper() is None or (self._frame is not None and _has_ended(self._frame))
+        return self._keeper is None or self._keeper() is None or (self.frame is not None and _has_ended(self.frame))
+
+    def is_left(self) -> bool:
+        """The same, looked at more closely: whether only the ended frame of an interrupted `__exit__` keeps it."""
+        keeper = None if self._keeper is None else self._keeper()
+        if keeper is not None and not self.is_gone():
+            for frame in gc.get_referrers(keeper):
+                if isinstance(frame, FrameType) and frame.f_code.co_name == "__exit__":
+                    _has_ended(frame)
+        del keeper
+        return self.is_gone()
+
+    def end(self) -> None:
+        """Everything is given back."""
+        self._keeper = self.frame = None
 
     def open(self) -> list[Connection]:
         """The connections that are still to be given back."""
@@ -99,6 +118,39 @@ def _has_ended(frame: FrameType) -> bool:
     return True
 
 
+class Bells:
+    """Threads that wait until something may be free; each looks again after a moment, whatever rang or did not."""
+
+    def __init__(self) -> None:
+        """Nobody waits."""
+        self._waiting: deque[threading.Lock] = deque()
+
+    def wait(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Wait for a ring.
+
+        Args:
+            seconds: At most.
+            unless: Asked once this thread would be rung for: it may be free already.
+        """
+        bell = threading.Lock()
+        bell.acquire()
+        self._waiting.append(bell)
+        if not unless():
+            bell.acquire(timeout=seconds)
+        try:
+            self._waiting.remove(bell)
+        except ValueError:  # it rang
+            return
+
+    def ring(self) -> None:
+        """Let the one go on who has waited longest."""
+        try:
+            if self._waiting:
+                self._waiting.popleft().release()
+        except IndexError:  # another thread was faster
+            return
+
+
 class Turns:
     """A lock between threads that knows its holder."""
 
@@ -109,10 +161,8 @@ class Turns:
             where: The file or database, as errors name it.
         """
         self.where = where
-        self._seat: dict[
-            str, Hold
-        ] = {}  # `setdefault` takes it in one step, between which and the next nothing is lost
-        self._waiting: deque[threading.Lock] = deque()
+        self._seat: dict[str, Hold] = {}  # taken by `setdefault`, in one step that nothing tears
+        self._bells = Bells()
         self._evicting = threading.Lock()
 
     @property
@@ -136,43 +186,25 @@ class Turns:
             if holder.is_gone():
                 self._evict(holder, hold)
                 continue
-            if holder.owner[0] == hold.owner[0]:
+            if holder.owner[0] == hold.owner[0] and not holder.is_left():
                 raise UnitError(RE_ENTRY.format(owner="thread"))
             now = monotonic()
             deadline = deadline or now + seconds
             if now >= deadline:
                 raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds))
-            self._wait(min(LOOK, deadline - now))
+            self._bells.wait(min(LOOK, deadline - now), unless=lambda: not self._seat)
 
     def leave(self, hold: Hold) -> None:
         """Give the lock back; nothing happens to who does not hold it."""
         if self._seat.get(TURN) is hold:
             del self._seat[TURN]
-        if self._waiting:
-            self._ring()
+        self._bells.ring()
 
     def _evict(self, gone: Hold, hold: Hold) -> None:
         with self._evicting:
             if self._seat.get(TURN) is gone:
                 hold.left += gone.open()
                 self._seat[TURN] = hold
-
-    def _wait(self, seconds: float) -> None:
-        bell = threading.Lock()
-        bell.acquire()
-        self._waiting.append(bell)
-        if self._seat:
-            bell.acquire(timeout=seconds)
-        try:
-            self._waiting.remove(bell)
-        except ValueError:  # it rang
-            return
-
-    def _ring(self) -> None:
-        try:
-            self._waiting.popleft().release()
-        except IndexError:  # another thread was faster
-            return
 
 
 class AwaitedTurns:
