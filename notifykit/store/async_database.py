@@ -205,6 +205,7 @@ class AsyncDatabase(forks.Forked):
         if connection is None:
             return
         if hold.pid != os.getpid():
+            forks.look()  # while the turn can be seen to have been taken
             forks.leave_to_parent(connection)
             if commit:
                 raise UnitError(FORKED)
@@ -220,7 +221,10 @@ class AsyncDatabase(forks.Forked):
     async def give_up(self, hold: Hold) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
         for connection in hold.open():
-            await self._runner.run(self._database.rollback, connection)
+            if hold.pid == os.getpid():
+                await self._runner.run(self._database.rollback, connection)
+            else:
+                forks.leave_to_parent(connection)
         self._turns.leave(hold)
 
     async def ready(self) -> None:

@@ -184,6 +184,7 @@ class Database(forks.Forked):
         if connection is None:
             return
         if hold.pid != os.getpid():
+            forks.look()  # while the turn can be seen to have been taken
             forks.leave_to_parent(connection)
             if commit:
                 raise UnitError(FORKED)
@@ -334,7 +335,7 @@ class Database(forks.Forked):
                 self.rollback(connection)
                 raise
             if not self.own and not isinstance(self.engine.pool, (StaticPool, SingletonThreadPool)):
-                connection.detach()  # in the host's pool it would be shared by children that do not know us yet
+                connection.invalidate()  # in the host's pool it would be shared by children that do not know us yet
             connection.close()
 
         with translated(self.dialect.where):
