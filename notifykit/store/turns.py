@@ -35,6 +35,8 @@ WAITED = (
 SECONDS = BUSY_TIMEOUT.total_seconds()
 LOOK = 0.25
 """Seconds after which those who wait look whether the holder is still there."""
+CLOSER = 5
+"""How many looks until one is closer, which takes as long as a garbage collection."""
 TURN = "turn"
 
 Owner = tuple[int, "asyncio.Task[Any] | None"]
@@ -181,12 +183,13 @@ class Turns:
             UnitError: This thread holds it already.
             StorageError: It did not come free in time.
         """
-        deadline = None
+        deadline, looks = None, 0
         while (holder := self._seat.setdefault(TURN, hold)) is not hold:
-            if holder.is_gone():
+            is_mine, looks = holder.owner[0] == hold.owner[0], looks + 1
+            if holder.is_gone() or ((is_mine or looks == CLOSER) and holder.is_left()):
                 self._evict(holder, hold)
                 continue
-            if holder.owner[0] == hold.owner[0] and not holder.is_left():
+            if is_mine:
                 raise UnitError(RE_ENTRY.format(owner="thread"))
             now = monotonic()
             deadline = deadline or now + seconds

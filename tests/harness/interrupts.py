@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
-
-
-class Interruption(BaseException):
-    """What a signal handler raises."""
 
 
 class Interrupter:
@@ -36,7 +33,9 @@ class Interrupter:
         self._known: dict[str, bool] = {}
 
     def __enter__(self) -> Interrupter:
-        """Start to count."""
+        """Start to count, without finalizers: they keep what interrupts them for themselves."""
+        gc.collect(0)
+        gc.disable()
         self._before = sys.gettrace()
         sys.settrace(self._trace)
         return self
@@ -44,6 +43,7 @@ class Interrupter:
     def __exit__(self, *exc: object) -> None:
         """Count no more."""
         sys.settrace(self._before)
+        gc.enable()
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
         if self.at is not None:
@@ -60,5 +60,5 @@ class Interrupter:
             self._left -= 1
             if self._left < 0:
                 self.at = f"{name}:{frame.f_lineno} {frame.f_code.co_name} {event}"
-                raise self._kind
+                raise self._kind(self.at)
         return self._trace
