@@ -6,7 +6,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
+from notifykit.errors import NotifyKitError
 from notifykit.model.sequence import BLOCK
 from notifykit.store import forks
 from notifykit.store.dialect import Dialect
@@ -27,6 +29,21 @@ class BlockDialect(Dialect):
         super().__init__(core, where)
         self._kept: deque[range] = deque()
         self._commits_everything = False
+
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Any:
+        """Run SQL; a connection whose call was interrupted is thrown away, for its answer may be on the wire yet.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        try:
+            return super().execute(connection, text, arguments)
+        except (SQLAlchemyError, NotifyKitError):
+            raise
+        except BaseException:
+            if not connection.closed and not connection.invalidated:
+                connection.invalidate()
+            raise
 
     def ids(self, unit: Unit, count: int) -> list[int]:
         """That many new ids, ascending; what is left of a block is kept for the next call in this process."""

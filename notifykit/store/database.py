@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool
 
-from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
+from notifykit.errors import ConfigurationError, NotifyKitError, SchemaError, StorageError, UnitError
 from notifykit.store import engines, forks, schema
 from notifykit.store.dialect import Dialect
 from notifykit.store.faults import is_crowded, translated
@@ -243,14 +244,14 @@ class Database(forks.Forked):
             with translated(self.dialect.where):
                 self.dialect.commit(connection)
         except BaseException as error:
-            self.rollback(connection)
+            self._undo(connection, error)
             if isinstance(error, AssertionError) and error.__context__ is not None:
                 raise error.__context__ from None  # SQLAlchemy asserts that a commit which was interrupted has ended
             raise
         connection.close()
 
     def rollback(self, connection: Connection) -> None:
-        """Roll back and give the connection back; one that cannot be rolled back is thrown away, and nothing raises.
+        """Roll back and give the connection back; one that cannot be rolled back is thrown away.
 
         Args:
             connection: Whatever its state: it may have been interrupted in the middle of a commit.
@@ -258,7 +259,17 @@ class Database(forks.Forked):
         try:
             connection.rollback()
             connection.close()
-        except Exception:
+        except (SQLAlchemyError, AssertionError, AttributeError):  # all three are SQLAlchemy's own
+            self._throw_away(connection)
+        except BaseException:
+            self._throw_away(connection)
+            raise
+
+    def _undo(self, connection: Connection, error: BaseException) -> None:
+        """Roll back after an error of the database's; after any other its answer may be on the wire yet."""
+        if isinstance(error, (SQLAlchemyError, NotifyKitError)):
+            self.rollback(connection)
+        else:
             self._throw_away(connection)
 
     def _throw_away(self, connection: Connection) -> None:
@@ -331,8 +342,8 @@ class Database(forks.Forked):
                 with self.dialect.patience(connection, patient):
                     yield connection
                     self.dialect.commit(connection)
-            except BaseException:
-                self.rollback(connection)
+            except BaseException as error:
+                self._undo(connection, error)
                 raise
             if not self.own and not isinstance(self.engine.pool, (StaticPool, SingletonThreadPool)):
                 connection.invalidate()  # in the host's pool it would be shared by children that do not know us yet

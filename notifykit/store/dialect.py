@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy import Dialect as SqlDialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from notifykit.store.faults import fault
 from notifykit.store.statement import Prepared, Statement, prepare
@@ -91,6 +91,8 @@ class Dialect:
             if (meaning := fault(error, self.where)) is None:
                 raise
             raise meaning from error
+        except StatementError as error:  # there is nothing to be wrapped but what interrupted the call
+            raise error.orig or error from error
 
     def change(self, connection: Connection, text: str, arguments: Any) -> int:
         """Run a change at the driver; how many rows it hit.

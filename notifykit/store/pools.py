@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import deque
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.exc import TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from notifykit.clock import monotonic
-from notifykit.store.turns import LOOK, Bells
+from notifykit.store.turns import CLOSER, LOOK, Bells
 
 PLACE = "notifykit_place"
 
@@ -74,7 +75,7 @@ class OwnPool(Pool):
         )
 
     def _do_get(self) -> ConnectionPoolEntry:
-        deadline = None
+        deadline, looks = None, 0
         while True:
             try:
                 return self._idle.pop()
@@ -82,6 +83,9 @@ class OwnPool(Pool):
                 place = self._place()
             if place is not None:
                 return self._made(place)
+            looks += 1
+            if looks == CLOSER:
+                gc.collect()  # SQLAlchemy's connections are cycles: lost ones stay until somebody asks for them
             now = monotonic()
             deadline = deadline or now + self._timeout
             if now >= deadline:

@@ -38,6 +38,7 @@ LOOK = 0.25
 CLOSER = 5
 """How many looks until one is closer, which takes as long as a garbage collection."""
 TURN = "turn"
+WITH = {"__enter__", "__exit__"}
 
 Owner = tuple[int, "asyncio.Task[Any] | None"]
 
@@ -94,11 +95,11 @@ class Hold:
         return self._keeper is None or self._keeper() is None or (self.frame is not None and _has_ended(self.frame))
 
     def is_left(self) -> bool:
-        """The same, looked at more closely: whether only the ended frame of an interrupted `__exit__` keeps it."""
+        """The same, looked at more closely: whether only ended frames of an interrupted `with` keep it."""
         keeper = None if self._keeper is None else self._keeper()
         if keeper is not None and not self.is_gone():
             for frame in gc.get_referrers(keeper):
-                if isinstance(frame, FrameType) and frame.f_code.co_name == "__exit__":
+                if isinstance(frame, FrameType) and frame.f_code.co_name in WITH:
                     _has_ended(frame)
         del keeper
         return self.is_gone()
