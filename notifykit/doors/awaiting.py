@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from types import TracebackType
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,7 +22,7 @@ from notifykit.doors.awaited_host import awaited, sync_face
 from notifykit.doors.draining import Options, Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
-from notifykit.doors.reentry import check, entered
+from notifykit.doors.reentry import Entered, check, enter, leave
 from notifykit.doors.runtime import Runtime
 from notifykit.errors import NotifyKitError, StorageError, UnitError
 from notifykit.flow.feed import Feed
@@ -31,6 +32,7 @@ from notifykit.signals import Signals
 from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
+from notifykit.store.turns import AwaitedTurns, Hold
 from notifykit.store.unit import Namespace, Repeatable, Unit
 
 AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
@@ -113,23 +115,9 @@ class AsyncStanding(Place["AsyncDatabase", "AsyncStanding"]):
 class AsyncOwnStanding(AsyncStanding):
     """On the engine itself: each piece of work is a transaction."""
 
-    @asynccontextmanager
-    async def opened(self, *, write: bool) -> AsyncIterator[tuple[Unit, Transaction]]:
-        """A transaction of our own; what follows its commit is done before this returns."""
-        runtime = self.runtime
-        runtime.check_open()
-        await self.settle()
-        with entered(runtime):
-            async with runtime.database.transaction(write=write) as transaction:
-                unit = runtime.unit(transaction.connection, tenant=self.tenant)
-                yield unit, transaction
-        await follow_awaited(runtime, unit.effects)
-
-    @asynccontextmanager
-    async def joined(self, *, write: bool) -> AsyncIterator[Runs]:
+    def joined(self, *, write: bool) -> AbstractAsyncContextManager[Runs]:
         """A transaction of our own."""
-        async with self.opened(write=write) as (unit, transaction):
-            yield _runs_in(unit, transaction)
+        return Joined(self, write=write)
 
     async def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
@@ -159,16 +147,9 @@ class AsyncOwnStanding(AsyncStanding):
         """Inside the host's transaction."""
         return AsyncHostStanding(self.runtime, host, self.tenant)
 
-    @asynccontextmanager
-    async def transaction(self, door: Callable[[AsyncStanding], D]) -> AsyncIterator[D]:
+    def transaction(self, door: Callable[[AsyncStanding], D]) -> AbstractAsyncContextManager[D]:
         """A door in a transaction of its own, committed at the end of the block."""
-        async with self.opened(write=True) as (unit, transaction):
-            turn = AwaitedTurn()
-            try:
-                yield door(AsyncUnitStanding(self.runtime, unit, transaction, turn))
-            finally:
-                async with turn.taken():
-                    turn.ended = True
+        return Block(self, door)
 
     async def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
@@ -200,10 +181,8 @@ class AsyncOwnStanding(AsyncStanding):
             return
         for pending in ended(self.runtime):
             try:
-                with entered(self.runtime):
-                    async with self.runtime.database.transaction(write=False) as transaction:
-                        unit = self.runtime.unit(transaction.connection)
-                        happened = await transaction.call(lambda _, each=pending, unit=unit: each.happened(unit))
+                async with Joined(self, write=False, settled=True) as runs:
+                    happened = await runs(pending.happened)
             except NotifyKitError:
                 self.runtime.pending.append(pending)  # the database cannot be asked now
                 continue
@@ -226,6 +205,84 @@ class AsyncOwnStanding(AsyncStanding):
         await self.runtime.database.close()
 
 
+class Opened:
+    """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
+
+    def __init__(self, standing: AsyncOwnStanding, *, write: bool, settled: bool = False) -> None:
+        """Prefer `async with`.
+
+        Args:
+            standing: Where.
+            write: Whether it may write.
+            settled: What follows transactions of the host has been looked at.
+        """
+        self._standing = standing
+        self._write = write
+        self._settled = settled
+        self._hold = Hold(self)
+        self._database = standing.runtime.database
+        self._unit: Unit | None = None
+
+    async def begin(self) -> tuple[Unit, Transaction]:
+        """Begin it."""
+        standing, runtime, hold = self._standing, self._standing.runtime, self._hold
+        runtime.check_open()
+        if not self._settled:
+            await standing.settle()
+        try:
+            enter(runtime, hold)
+            transaction = await self._database.enter(hold, write=self._write)
+            self._unit = unit = runtime.unit(transaction.connection, tenant=standing.tenant)
+            return unit, transaction
+        except BaseException:
+            try:
+                await self._database.give_up(hold)
+            finally:
+                leave(runtime, hold)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        try:
+            await self._database.leave(self._hold, commit=kind is None)
+        finally:
+            leave(self._standing.runtime, self._hold)
+        if kind is None and self._unit is not None:
+            await follow_awaited(self._standing.runtime, self._unit.effects)
+
+
+class Joined(Opened):
+    """What runs sync work in a transaction of an engine's own."""
+
+    async def __aenter__(self) -> Runs:
+        """Begin it."""
+        return _runs_in(*(await self.begin()))
+
+
+class Block(Opened, Generic[D]):
+    """A door in a transaction of its own, for as long as a block lasts."""
+
+    def __init__(self, standing: AsyncOwnStanding, door: Callable[[AsyncStanding], D]) -> None:
+        """Prefer `AsyncOwnStanding.transaction`."""
+        super().__init__(standing, write=True)
+        self._door = door
+        self._turn = AwaitedTurn()
+
+    async def __aenter__(self) -> D:
+        """Begin it."""
+        return self._door(AsyncUnitStanding(self._standing.runtime, *(await self.begin()), self._turn))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it; verbs that run in other tasks come first."""
+        async with self._turn.taken():
+            self._turn.ended = True
+        await super().__aexit__(kind, error, trace)
+
+
 class AwaitedTurn:
     """What the doors of one open transaction share: its verbs run one after the other, until it has ended.
 
@@ -236,22 +293,17 @@ class AwaitedTurn:
     def __init__(self) -> None:
         """Be free."""
         self.ended = False
-        self._lock = asyncio.Lock()
-        self._owner: asyncio.Task[Any] | None = None
+        self._turns = AwaitedTurns("this transaction")
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """Hold it; the task that holds it may take it again."""
-        me = asyncio.current_task()
-        if self._owner is me:
+        there = self._turns.holder
+        if there is not None and there.owner[1] is asyncio.current_task() and not there.is_gone():
             yield
             return
-        async with self._lock:
-            self._owner = me
-            try:
-                yield
-            finally:
-                self._owner = None
+        async with self._turns.taken(seconds=None):
+            yield
 
 
 class AsyncUnitStanding(AsyncStanding):
@@ -301,7 +353,7 @@ class AsyncHostStanding(AsyncStanding):
         runtime.check_open()
         if runtime.database.database.has_room:
             await AsyncOwnStanding(runtime).settle()
-        with entered(runtime):
+        with Entered(runtime):
             session = awaited(self._host)
             host = sync_face(session)
             hosts.check_database(runtime, host)

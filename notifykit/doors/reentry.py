@@ -2,76 +2,77 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from types import FrameType, TracebackType
 from typing import Any
 
 from notifykit.doors.runtime import Runtime
 from notifykit.errors import UnitError
+from notifykit.store.turns import Hold, current_owner
 
-Owner = tuple[int, "asyncio.Task[Any] | None"]
-
-
-@dataclass(eq=False, slots=True)
-class Inside:
-    """One open unit. Context variables are copied into tasks and threads: only its owner is really inside."""
-
-    runtime: Runtime[Any]
-    owner: Owner
-    outer: Inside | None
-    active: bool = True
+INSIDE = (
+    "this engine has a unit open here already, and a second one would wait for it for ever: inside `transaction()` "
+    "call the verbs of the door it gave; a generator or callback passed to a verb may not call the engine"
+)
 
 
-_inside: ContextVar[Inside | None] = ContextVar("notifykit_inside", default=None)
+def enter(runtime: Runtime[Any], hold: Hold) -> None:
+    """Be inside a unit of an engine; what a unit left open that was interrupted here before is the new one's to undo.
 
-
-@contextmanager
-def entered(runtime: Runtime[Any]) -> Iterator[None]:
-    """Be inside a unit of an engine.
-
-    Raises:
-        UnitError: We are inside one already.
-    """
-    owner = current_owner()
-    check(runtime, owner)
-    outer = _inside.get()
-    while outer is not None and not outer.active:
-        outer = outer.outer
-    mine = Inside(runtime, owner, outer)
-    _inside.set(mine)
-    try:
-        yield
-    finally:
-        mine.active = False
-        if _inside.get() is mine:  # a generator fixture may be left in another context than it was entered in
-            _inside.set(outer)
-
-
-def check(runtime: Runtime[Any], owner: Owner | None = None) -> None:
-    """Refuse to open a unit of an engine inside one of its own.
+    Args:
+        runtime: The engine's.
+        hold: What the unit holds.
 
     Raises:
         UnitError: This thread or task has one open.
     """
-    owner = owner or current_owner()
-    inside = _inside.get()
-    while inside is not None:
-        if inside.runtime is runtime and inside.active and inside.owner == owner:
-            raise UnitError(
-                "this engine has a unit open here already, and a second one would wait for it for ever: inside "
-                "`transaction()` call the verbs of the door it gave; a generator or callback passed to a verb may not "
-                "call the engine"
-            )
-        inside = inside.outer
+    there = runtime.inside.get(hold.owner)
+    if there is not None:
+        if not there.is_left():
+            raise UnitError(INSIDE)
+        hold.left += there.open()
+    runtime.inside[hold.owner] = hold
 
 
-def current_owner() -> Owner:
-    """This thread, and the task that runs in it."""
-    try:
-        return threading.get_ident(), asyncio.current_task()
-    except RuntimeError:
-        return threading.get_ident(), None
+def leave(runtime: Runtime[Any], hold: Hold) -> None:
+    """Be outside again."""
+    if runtime.inside.get(hold.owner) is hold:
+        del runtime.inside[hold.owner]
+
+
+def check(runtime: Runtime[Any]) -> None:
+    """Refuse what may not be done inside a unit of the same engine.
+
+    Raises:
+        UnitError: This thread or task has one open.
+    """
+    there = runtime.inside.get(current_owner())
+    if there is not None and not there.is_left():
+        raise UnitError(INSIDE)
+
+
+class Entered:
+    """Inside a unit of an engine, for as long as a block lasts."""
+
+    def __init__(self, runtime: Runtime[Any], frame: FrameType | None = None) -> None:
+        """Prefer `with`.
+
+        Args:
+            runtime: The engine's.
+            frame: The running function that the block is in, where it is a plain one.
+        """
+        self._runtime = runtime
+        self._hold = Hold(self, frame)
+
+    def __enter__(self) -> None:
+        """Be inside.
+
+        Raises:
+            UnitError: We are inside one already.
+        """
+        enter(self._runtime, self._hold)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Be outside again."""
+        leave(self._runtime, self._hold)

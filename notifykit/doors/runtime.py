@@ -19,7 +19,9 @@ from notifykit.model.codes import Channel
 from notifykit.providers import Integration
 from notifykit.settings import ASYNC_CHUNK, CHUNK
 from notifykit.signals import Signals
+from notifykit.store import forks
 from notifykit.store.stops import Stops
+from notifykit.store.turns import Hold, Owner
 from notifykit.store.unit import Unit
 from notifykit.workflow.registry import Registry
 
@@ -31,7 +33,7 @@ D = TypeVar("D", "Database", "AsyncDatabase")
 
 
 @dataclass(eq=False)
-class Runtime(Generic[D]):
+class Runtime(forks.Forked, Generic[D]):
     """What all doors of one engine share; the sandbox swaps database, clock, registry and outbox, and puts them back.
 
     Attributes:
@@ -45,6 +47,7 @@ class Runtime(Generic[D]):
         chunk: Runs a chunk.
         awaited: The engine is awaited.
         pending: Effects of host transactions whose end nobody tells.
+        inside: The unit that each thread or task has open.
     """
 
     database: D
@@ -59,6 +62,7 @@ class Runtime(Generic[D]):
     pace: Pace = field(default_factory=Pace)
     chunk: int = 0
     pending: list[Pending] = field(default_factory=list)
+    inside: dict[Owner, Hold] = field(default_factory=dict)
     closed: bool = False
     noted_loop: bool = False
     _claims: Iterator[int] = field(default_factory=count, repr=False)
@@ -79,6 +83,13 @@ class Runtime(Generic[D]):
             if not isinstance(each, Integration):
                 raise ConfigurationError(f"integrations: an Integration is expected, not {type(each).__name__}")
         self.chunk = self.chunk or (ASYNC_CHUNK if self.awaited else CHUNK)
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: a name of its own to claim by, and nothing that its parent is in the middle of."""
+        self.owner = new_owner()
+        self.pending = []
+        self.inside = {}
 
     def next_claim(self) -> str:
         """The owner of a claim, which no other claim has."""

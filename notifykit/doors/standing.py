@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
-from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,12 +20,13 @@ from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
 from notifykit.doors.effects import attach, ended, follow, forget_undone
 from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
-from notifykit.doors.reentry import check, entered
+from notifykit.doors.reentry import Entered, check, enter, leave
 from notifykit.doors.runtime import Runtime
 from notifykit.errors import InputError, NotifyKitError, StorageError, UnitError
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
+from notifykit.store.turns import Hold
 from notifykit.store.unit import Repeatable, Unit
 
 if TYPE_CHECKING:
@@ -82,27 +85,19 @@ class Standing(Place["Database", "Standing"]):
 class OwnStanding(Standing):
     """On the engine itself: each piece of work is a transaction."""
 
-    @contextmanager
-    def opened(self, *, write: bool) -> Iterator[Unit]:
-        """A transaction of our own; what follows its commit is done before this returns."""
-        self.runtime.check_open()
-        note_loop(self.runtime)
-        self.settle()
-        with entered(self.runtime), self.runtime.database.transaction(write=write) as connection:
-            unit = self.runtime.unit(connection, tenant=self.tenant)
-            yield unit
-        follow(self.runtime, unit.effects)
-
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
         tries = Tries(self.runtime.owner, work)
         while True:
             try:
-                with self.opened(write=write) as unit:
-                    return work(unit)
+                return self._once(work, write=write, frame=sys._getframe())
             except StorageError as error:
                 seconds = tries.pause(error)
             pause(seconds)
+
+    def _once(self, work: Callable[[Unit], T], *, write: bool, frame: FrameType, settled: bool = False) -> T:
+        with Opened(self, _same, write=write, frame=frame, settled=settled) as unit:
+            return work(unit)
 
     def scoped(self, tenant: str | None) -> OwnStanding:
         """The same in one tenant's scope."""
@@ -112,16 +107,10 @@ class OwnStanding(Standing):
         """Inside the host's transaction."""
         return HostStanding(self.runtime, host, self.tenant)
 
-    @contextmanager
-    def transaction(self, door: Callable[[Standing], D]) -> Iterator[D]:
+    def transaction(self, door: Callable[[Standing], D]) -> AbstractContextManager[D]:
         """A door in a transaction of its own, committed at the end of the block."""
-        with self.opened(write=True) as unit:
-            turn = Turn()
-            try:
-                yield door(UnitStanding(self.runtime, unit, turn))
-            finally:
-                with turn.lock:
-                    turn.ended = True
+        turn = Turn()
+        return Opened(self, lambda unit: door(UnitStanding(self.runtime, unit, turn)), write=True, turn=turn)
 
     def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
@@ -158,8 +147,7 @@ class OwnStanding(Standing):
             return
         for pending in ended(self.runtime):
             try:
-                with entered(self.runtime), self.runtime.database.transaction(write=False) as connection:
-                    happened = pending.happened(self.runtime.unit(connection))
+                happened = self._once(pending.happened, write=False, frame=sys._getframe(), settled=True)
             except NotifyKitError:
                 self.runtime.pending.append(pending)  # the database cannot be asked now
                 continue
@@ -182,12 +170,95 @@ class OwnStanding(Standing):
         self.runtime.database.close()
 
 
+class Opened(Generic[D]):
+    """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
+
+    def __init__(
+        self,
+        standing: OwnStanding,
+        given: Callable[[Unit], D],
+        *,
+        write: bool,
+        frame: FrameType | None = None,
+        settled: bool = False,
+        turn: Turn | None = None,
+    ) -> None:
+        """Prefer `with`.
+
+        Args:
+            standing: Where.
+            given: Makes what the block gets.
+            write: Whether it may write.
+            frame: The running function without which nobody is in the block any more, where there is one.
+            settled: What follows transactions of the host has been looked at.
+            turn: Of the doors on it.
+        """
+        self._standing = standing
+        self._given = given
+        self._write = write
+        self._settled = settled
+        self._turn = turn
+        self._database = standing.runtime.database
+        self._unit: Unit | None = None
+        self._hold = Hold(self, frame, partial(_give_up, standing.runtime, self._database))
+
+    def __enter__(self) -> D:
+        """Begin it."""
+        standing, runtime, hold = self._standing, self._standing.runtime, self._hold
+        runtime.check_open()
+        note_loop(runtime)
+        if not self._settled:
+            standing.settle()
+        try:
+            enter(runtime, hold)
+            connection = self._database.enter(hold, write=self._write)
+            self._unit = runtime.unit(connection, tenant=standing.tenant)
+            return self._given(self._unit)
+        except BaseException:
+            _give_up(runtime, self._database, hold)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it; verbs that run in other threads come first."""
+        runtime, hold = self._standing.runtime, self._hold
+        try:
+            hold.frame = hold.frame or sys._getframe()
+            if self._turn is not None:
+                self._turn.end()
+            self._database.leave(hold, commit=kind is None)
+            leave(runtime, hold)
+            hold.end()
+        except BaseException:
+            _give_up(runtime, self._database, hold)
+            raise
+        if kind is None and self._unit is not None:
+            follow(runtime, self._unit.effects)
+
+
+def _give_up(runtime: Runtime[Database], database: Database, hold: Hold) -> None:
+    """Give back whatever a unit still has, wherever it was interrupted."""
+    database.give_up(hold)
+    leave(runtime, hold)
+    hold.end()
+
+
+def _same(unit: Unit) -> Unit:
+    return unit
+
+
 @dataclass(slots=True)
 class Turn:
     """What the doors of one open transaction share: its verbs run one after the other, until it has ended."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     ended: bool = False
+
+    def end(self) -> None:
+        """Let no further verb in."""
+        with self.lock:
+            self.ended = True
 
 
 class UnitStanding(Standing):
@@ -247,7 +318,7 @@ class HostStanding(Standing):
         note_loop(runtime)
         if runtime.database.has_room:
             OwnStanding(runtime).settle()
-        with entered(runtime):
+        with Entered(runtime, sys._getframe()):
             host = hosts.blocking(self._host)
             hosts.check_database(runtime, host)
             connection = hosts.connection_of(runtime, host)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from notifykit.errors import ConfigurationError
+from notifykit.errors import ConfigurationError, UnitError
 from notifykit.store import engines, forks
-from notifykit.store.database import Database
+from notifykit.store.database import FORKED, Database
 from notifykit.store.dialect import Dialect
 from notifykit.store.loops import Home
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.turns import AwaitedTurns
+from notifykit.store.turns import AwaitedTurns, Hold
 
 T = TypeVar("T")
 OnHost = Callable[[Callable[[Any], Any]], Awaitable[Any]]
@@ -60,7 +61,33 @@ class Transaction:
         return await self._runner.run(work, self.connection, *args)
 
 
-class AsyncDatabase:
+class Opened:
+    """A transaction of our own, for as long as a block lasts.
+
+    Attributes:
+        hold: What it holds.
+    """
+
+    def __init__(self, database: AsyncDatabase, write: bool) -> None:
+        """Prefer `AsyncDatabase.transaction`."""
+        self._database = database
+        self._write = write
+        self.hold = Hold(self)
+        self._transaction: Transaction | None = None
+
+    async def __aenter__(self) -> Transaction:
+        """Begin it."""
+        self._transaction = transaction = await self._database.enter(self.hold, write=self._write)
+        return transaction
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        await self._database.leave(self.hold, commit=kind is None)
+
+
+class AsyncDatabase(forks.Forked):
     """One engine, our own or the host's, for the async door.
 
     How a transaction runs follows the URL: a plain `sqlite://` on the sync engine in one worker thread (a single
@@ -89,9 +116,7 @@ class AsyncDatabase:
         """
         found = engines.parsed(url)
         if engines.in_worker(found):
-            return cls(
-                Database(engines.create(found, durability, unbounded=True), own=True, migrate=migrate), InThread()
-            )
+            return cls(Database(engines.create(found, durability), own=True, migrate=migrate), InThread())
         return cls(Database(engines.create_awaited(found, durability), own=True, migrate=migrate), InGreenlet())
 
     @classmethod
@@ -129,14 +154,29 @@ class AsyncDatabase:
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run sync work on this database outside any transaction of ours: `await db.run(db.database.ready)`."""
+        forks.look()
         return await self._runner.run(work, *args)
 
-    @asynccontextmanager
-    async def transaction(self, *, write: bool) -> AsyncIterator[Transaction]:
-        """A transaction of our own: committed at the end, rolled back by an exception and by a cancelled task.
+    def transaction(self, *, write: bool) -> Opened:
+        """A transaction of our own, for `async with`: committed at the end, rolled back by an exception.
 
         Args:
             write: Whether it may write. On SQLite a writer holds the only writer's lock from its start.
+
+        Returns:
+            What gives a `Transaction` to the block. A cancelled task rolls back too. Entering it raises `SchemaError`
+            where the tables are missing, older or newer, and may not be changed here; `UnitError` where your own
+            transaction is open on the only connection there is, or one of ours in this task; `StorageError` where the
+            database is locked, full, read-only, corrupt or gone.
+        """
+        return Opened(self, write)
+
+    async def enter(self, hold: Hold, *, write: bool) -> Transaction:
+        """Wait for the turn where there is one, and begin.
+
+        Args:
+            hold: Gets what is taken.
+            write: Whether the transaction may write.
 
         Raises:
             SchemaError: The tables are missing, older or newer, and may not be changed here.
@@ -145,27 +185,52 @@ class AsyncDatabase:
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         await self._arrive()
-        async with self._turn(write):
-            connection = await self._begin(write)
-            try:
-                yield Transaction(connection, self._runner)
-            except BaseException:
-                await self._runner.run(self._database.rollback, connection)
-                raise
-            await self._runner.run(self._database.commit, connection)
-
-    async def _begin(self, write: bool) -> Connection:
-        opened: list[Connection] = []
+        forks.look()
+        opened: list[Connection] = []  # refers to it where the task is cancelled before it is told
         try:
-            await self._runner.run(lambda: opened.append(self._database.begin(write)))
-        except asyncio.CancelledError:
-            if opened:
-                await self._runner.run(self._database.rollback, opened[0])
+            if self._database.needs_turn(write):
+                await self._turns.take(hold)
+            await self._runner.run(lambda: opened.append(self._database.begin(write, hold)))
+            return Transaction(opened[0], self._runner)
+        except BaseException:
+            await self.give_up(hold)
             raise
-        return opened[0]
 
-    def _turn(self, write: bool) -> AbstractAsyncContextManager[None]:
-        return self._turns.take() if self._database.needs_turn(write) else nullcontext()
+    async def leave(self, hold: Hold, *, commit: bool) -> None:
+        """End a transaction and give everything back.
+
+        Args:
+            hold: What `enter` was given.
+            commit: Commit it; what fails is rolled back.
+
+        Raises:
+            StorageError: The commit failed.
+        """
+        connection = hold.connection
+        if connection is None:
+            return
+        if hold.pid != os.getpid():
+            forks.look()  # while the turn can be seen to have been taken
+            forks.leave_to_parent(connection)
+            if commit:
+                raise UnitError(FORKED)
+            return
+        end = self._database.commit if commit else self._database.rollback
+        try:
+            await self._runner.run(end, connection)
+        except BaseException:
+            await self.give_up(hold)
+            raise
+        self._turns.leave(hold)
+
+    async def give_up(self, hold: Hold) -> None:
+        """Roll back and give back whatever a hold still has, wherever it was interrupted."""
+        for connection in hold.open():
+            if hold.pid == os.getpid():
+                await self._runner.run(self._database.rollback, connection)
+            else:
+                forks.leave_to_parent(connection)
+        self._turns.leave(hold)
 
     async def _arrive(self) -> None:
         if (left := self._home.enter()) is not None:
@@ -185,7 +250,7 @@ class AsyncDatabase:
         """
         if not await on_host(lambda _: self._database.has_seen(joined)):
             await self._arrive()
-            await self._runner.run(self._database.make_beside)
+            await self.run(self._database.make_beside)
             await on_host(lambda _: self._database.confirm(joined))
 
     async def migrate(self, mode: Migrate = "always") -> None:
@@ -196,18 +261,27 @@ class AsyncDatabase:
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         await self._arrive()
-        async with self._turn(True):
-            await self._runner.run(self._database.make_ready, mode)
+        forks.look()
+        keeper = Opened(self, write=True)  # gone with this call
+        hold = keeper.hold
+        try:
+            if self._database.needs_turn(True):
+                await self._turns.take(hold)
+            await self._runner.run(lambda: self._database.make_ready(mode, hold=hold))
+        finally:
+            await self.give_up(hold)
 
     async def close(self) -> None:
         """Close our own engine and thread; the host's engine is left alone."""
         if self._database.own and self._home.is_foreign():
             self.engine.dispose(close=False)
-        await self._runner.run(self._database.close)
+        await self.run(self._database.close)
         self._runner.close()
 
     def after_fork(self) -> None:
         """In a child: no thread, and no lock that a task of the parent held."""
+        if self._turns.holder is not None:
+            self._database.is_forked_inside = True
         self._turns = AwaitedTurns(self._database.dialect.where)
         self._runner.after_fork()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
+from notifykit.errors import NotifyKitError
 from notifykit.model.sequence import BLOCK
 from notifykit.settings import BUSY_TIMEOUT
+from notifykit.store import forks
 from notifykit.store.dialect import Dialect
 from notifykit.store.joining import refuse_driver_mode
 
@@ -33,15 +36,29 @@ class BlockDialect(Dialect):
     def __init__(self, core: Any, where: str) -> None:
         """Start without a block."""
         super().__init__(core, where)
-        self._kept: list[range] = []
-        self._guard = threading.Lock()
+        self._kept: deque[range] = deque()
         self._commits_everything = False
+
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Any:
+        """Run SQL; a connection whose call was interrupted is thrown away, for its answer may be on the wire yet.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        try:
+            return super().execute(connection, text, arguments)
+        except (SQLAlchemyError, NotifyKitError):
+            raise
+        except BaseException:
+            if not connection.closed and not connection.invalidated:
+                connection.invalidate()
+            raise
 
     def ids(self, unit: Unit, count: int) -> list[int]:
         """That many new ids, ascending; what is left of a block is kept for the next call in this process."""
+        forks.look()  # in a host's transaction nobody else has
         found, missing = self._take(count)
         if missing:
-            # Never asked while the guard is held: a task that waits for the database would stop all others.
             for first in self._starts(unit.connection, -(-missing // BLOCK)):
                 block = range(max(first, FIRST_ID), first + BLOCK)
                 found.append(block[:missing])
@@ -70,25 +87,25 @@ class BlockDialect(Dialect):
 
     def after_fork(self) -> None:
         """Never hand out what the parent kept."""
-        self._kept, self._guard = [], threading.Lock()
+        self._kept = deque()
 
     def _starts(self, connection: Connection, blocks: int) -> list[int]:
         """The first ids of new blocks."""
         raise NotImplementedError
 
     def _take(self, count: int) -> tuple[list[range], int]:
+        """What is left of blocks; each is taken out in one step, so an interruption loses ids and repeats none."""
         found: list[range] = []
-        with self._guard:
-            while count and self._kept:
-                block = self._kept.pop(0)
-                found.append(block[:count])
-                if rest := block[count:]:
-                    self._kept.insert(0, rest)
-                count -= len(found[-1])
+        while count and self._kept:
+            try:
+                block = self._kept.popleft()
+            except IndexError:  # another thread was faster
+                break
+            found.append(block[:count])
+            self._keep(block[count:])
+            count -= len(found[-1])
         return found, count
 
     def _keep(self, rest: range) -> None:
         if rest:
-            with self._guard:
-                self._kept.append(rest)
-                self._kept.sort(key=lambda block: block.start)
+            self._kept.append(rest)

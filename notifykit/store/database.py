@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import SingletonThreadPool
 
-from notifykit.errors import ConfigurationError, SchemaError, StorageError, UnitError
+from notifykit.errors import ConfigurationError, NotifyKitError, SchemaError, StorageError, UnitError
 from notifykit.store import engines, forks, room, schema
 from notifykit.store.dialect import Dialect
 from notifykit.store.faults import is_crowded, is_unseen, translated
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.turns import Turns
+from notifykit.store.turns import Hold, Turns
+
+logger = logging.getLogger("notifykit.store")
 
 NOT_INSIDE = (
     "{where} has no notifykit tables of version {version} that your transaction sees, and they cannot be made while it "
@@ -29,9 +35,45 @@ TOO_EARLY = (
     "{where} has its notifykit tables now, but your transaction began before they were made and does not see them: end "
     "it and run it again; call notify.migrate() at start-up."
 )
+FORKED = "this process was forked inside a transaction, which is its parent's to commit"
+FORKED_INSIDE = (
+    "{where} cannot be written in this process: it was forked while its parent was in the middle of a transaction on "
+    "it, and SQLite takes the file as locked by this process for ever. Fork before the transaction, or after it."
+)
 
 
-class Database:
+class Transaction:
+    """A transaction of our own, for as long as a block lasts."""
+
+    __slots__ = ("__weakref__", "_connection", "_database", "_hold", "_write")
+
+    def __init__(self, database: Database, write: bool) -> None:
+        """Prefer `Database.transaction`."""
+        self._database = database
+        self._write = write
+        self._hold = Hold(self, lost=database.give_up)
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        """Begin it."""
+        self._connection = connection = self._database.enter(self._hold, write=self._write)
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        hold = self._hold
+        try:
+            hold.frame = sys._getframe()
+            self._database.leave(hold, commit=kind is None)
+        except BaseException:
+            self._database.give_up(hold)
+            raise
+        hold.end()
+
+
+class Database(forks.Forked):
     """One engine, our own or the host's, and how a transaction of ours runs on it.
 
     Attributes:
@@ -39,6 +81,7 @@ class Database:
         dialect: What is special about this kind of database.
         own: We made the engine, so we close it.
         migrate_mode: What may be done about missing or older tables.
+        is_forked_inside: The parent of this process was writing its SQLite file when it forked.
     """
 
     def __init__(self, engine: Engine, *, own: bool, migrate: Migrate = "auto") -> None:
@@ -61,9 +104,10 @@ class Database:
         self._ready = False
         self._seen = False
         self._turns = Turns(self.dialect.where)
+        self._resting: Hold | None = None
+        self.is_forked_inside = False
+        self._end = self._at_the_end()
         forks.watch(self)
-        if own and not engine.dialect.is_async:  # for those who never call `close`
-            weakref.finalize(self, engine.dispose)
 
     @classmethod
     def open(cls, url: str | None, *, durability: Durability = "normal", migrate: Migrate = "auto") -> Self:
@@ -99,26 +143,74 @@ class Database:
 
     # Transactions
 
-    @contextmanager
-    def transaction(self, *, write: bool) -> Iterator[Connection]:
-        """A transaction of our own: committed at the end, rolled back by an exception.
+    def transaction(self, *, write: bool) -> Transaction:
+        """A transaction of our own, to be used by `with`: committed at the end, rolled back by an exception.
 
         Args:
             write: Whether it may write. On SQLite a writer holds the only writer's lock from its start.
+
+        Returns:
+            What gives a connection to the block. Entering it raises `SchemaError` where the tables are missing, older
+            or newer, and may not be changed here; `UnitError` where your own transaction is open on the only
+            connection there is, or one of ours in this thread; `StorageError` where the database is locked, full,
+            read-only, corrupt or gone.
+        """
+        return Transaction(self, write)
+
+    def enter(self, hold: Hold, *, write: bool) -> Connection:
+        """Wait for the turn where there is one, and begin.
+
+        Args:
+            hold: Gets what is taken.
+            write: Whether the transaction may write.
 
         Raises:
             SchemaError: The tables are missing, older or newer, and may not be changed here.
             UnitError: Your own transaction is open on the only connection there is, or one of ours in this thread.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        with self._turn(write):
-            connection = self.begin(write)
-            try:
-                yield connection
-            except BaseException:
-                self.rollback(connection)
-                raise
+        forks.look()
+        try:
+            if self.needs_turn(write):
+                self._turns.take(hold)
+            return self.begin(write, hold)
+        except BaseException:
+            self.give_up(hold)
+            raise
+
+    def leave(self, hold: Hold, *, commit: bool) -> None:
+        """End a transaction and give everything back; where this is interrupted, `give_up` is to follow.
+
+        Args:
+            hold: What `enter` was given.
+            commit: Commit it; what fails is rolled back.
+
+        Raises:
+            StorageError: The commit failed.
+        """
+        connection = hold.connection
+        if connection is None:
+            return
+        if hold.pid != os.getpid():
+            forks.look()  # while the turn can be seen to have been taken
+            forks.leave_to_parent(connection)
+            if commit:
+                raise UnitError(FORKED)
+            return
+        if commit:
             self.commit(connection)
+        else:
+            self.rollback(connection)
+        self._turns.leave(hold)
+
+    def give_up(self, hold: Hold) -> None:
+        """Roll back and give back whatever a hold still has, wherever it was interrupted."""
+        for connection in hold.open():
+            if hold.pid == os.getpid():
+                self.rollback(connection)
+            else:
+                forks.leave_to_parent(connection)
+        self._turns.leave(hold)
 
     def needs_turn(self, write: bool) -> bool:
         """Whether a transaction waits for its turn: SQLite has one writer, and one connection in memory."""
@@ -139,36 +231,72 @@ class Database:
         """Whether a connection can be had at once: who holds one already waits for another in vain."""
         return not room.is_full(self.engine.pool)
 
-    def _turn(self, write: bool) -> AbstractContextManager[None]:
-        return self._turns.take() if self.needs_turn(write) else nullcontext()
+    def begin(self, write: bool, hold: Hold | None = None) -> Connection:
+        """Begin a transaction, the tables looked at before; the caller has its turn and ends it.
 
-    def begin(self, write: bool) -> Connection:
-        """Begin a transaction, the tables looked at before; the caller has its turn and ends it."""
+        Args:
+            write: Whether the transaction may write.
+            hold: Gets the connection as soon as there is one; what its forerunners left open is rolled back first.
+        """
         if self.closed:
             raise UnitError("this engine is closed")
+        if write and self.is_forked_inside and not self._is_memory:
+            raise StorageError(FORKED_INSIDE.format(where=self.dialect.where))
+        if hold is not None and hold.left:
+            self._undo_left(hold)
         if not self._ready:
-            self.make_ready()
+            self.make_ready(hold=hold)
         with translated(self.dialect.where):
-            return self.dialect.connect(self.engine, write=write)
+            return self.dialect.connect(self.engine, write=write, hold=hold)
+
+    def _undo_left(self, hold: Hold) -> None:
+        for connection in hold.left:
+            if not connection.closed:
+                self.rollback(connection)
+        hold.left.clear()
 
     def commit(self, connection: Connection) -> None:
         """Commit and give the connection back; what fails is rolled back."""
         try:
             with translated(self.dialect.where):
                 self.dialect.commit(connection)
-        except BaseException:
-            self.rollback(connection)
+        except BaseException as error:
+            self._undo(connection, error)
+            if isinstance(error, AssertionError) and error.__context__ is not None:
+                raise error.__context__ from None  # SQLAlchemy asserts that a commit which was interrupted has ended
             raise
         connection.close()
 
     def rollback(self, connection: Connection) -> None:
-        """Roll back and give the connection back; nothing raises here."""
+        """Roll back and give the connection back; one that cannot be rolled back is thrown away.
+
+        Args:
+            connection: Whatever its state: it may have been interrupted in the middle of a commit.
+        """
         try:
             self.dialect.rollback(connection)
-        except DBAPIError:
-            if not self.is_shared:
-                connection.invalidate()
-        connection.close()
+            connection.close()
+        except (SQLAlchemyError, AssertionError, AttributeError):  # all three are SQLAlchemy's own
+            self._throw_away(connection)
+        except BaseException:
+            self._throw_away(connection)
+            raise
+
+    def _undo(self, connection: Connection, error: BaseException) -> None:
+        """Roll back after an error of the database's; after any other its answer may be on the wire yet."""
+        if isinstance(error, (SQLAlchemyError, NotifyKitError)):
+            self.rollback(connection)
+        else:
+            self._throw_away(connection)
+
+    def _throw_away(self, connection: Connection) -> None:
+        if connection.closed or connection.invalidated:
+            return
+        if self.is_shared and not self.own:  # the host's database lives in it
+            raw: Any = connection.connection.dbapi_connection
+            raw.rollback()
+        else:
+            connection.invalidate()
 
     # Tables
 
@@ -261,20 +389,28 @@ class Database:
             SchemaError: They are newer than the library, or this user may not change them.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        with self._turn(True):
-            self.make_ready(mode)
+        forks.look()
+        hold = Hold(self, sys._getframe())
+        try:
+            if self.needs_turn(True):
+                self._turns.take(hold)
+            self._undo_left(hold)
+            self.make_ready(mode, hold=hold)
+        finally:
+            self.give_up(hold)
 
-    def make_ready(self, mode: Migrate | None = None, *, patient: bool = True) -> None:
+    def make_ready(self, mode: Migrate | None = None, *, patient: bool = True, hold: Hold | None = None) -> None:
         """Look at the tables and make them, whatever is known of them; the caller has its turn.
 
         Args:
             mode: As in `open`, for this once.
             patient: Wait for other writers as long as usual.
+            hold: Gets each connection.
         """
 
         @contextmanager
         def transaction(write: bool) -> Iterator[Connection]:
-            connection = self.dialect.connect(self.engine, write=write, patient=patient)
+            connection = self.dialect.connect(self.engine, write=write, patient=patient, hold=hold)
             try:
                 if not write:
                     self.dialect.check(connection)
@@ -283,9 +419,11 @@ class Database:
                 with self.dialect.patience(connection, patient):
                     yield connection
                     self.dialect.commit(connection)
-            except BaseException:
-                self.rollback(connection)
+            except BaseException as error:
+                self._undo(connection, error)
                 raise
+            if not self.own and not isinstance(self.engine.pool, (StaticPool, SingletonThreadPool)):
+                connection.invalidate()  # in the host's pool it would be shared by children that do not know us yet
             connection.close()
 
         schema.ensure(transaction, self.dialect, mode or self.migrate_mode)
@@ -300,18 +438,54 @@ class Database:
 
     def close(self) -> None:
         """Close our own engine; the host's is left alone."""
+        forks.look()
         self.closed = True
         if self.own:
             self.engine.dispose()
 
+    def before_fork(self) -> None:
+        """Wait for those who write an SQLite file: in a child it would be locked for ever, by a thread not there."""
+        if self.dialect.name == "sqlite" and not self.engine.dialect.is_async:
+            resting = Hold(self)
+            try:
+                self._turns.take(resting)
+            except UnitError:  # this very thread is in a transaction
+                return
+            except StorageError as error:
+                logger.warning("forked all the same, and the child may find the file locked: %s", error)
+                return
+            self._resting = resting
+
+    def after_fork_in_parent(self) -> None:
+        """Let others write again."""
+        if self._resting is not None:
+            self._turns.leave(self._resting)
+            self._resting = None
+
     def after_fork(self) -> None:
         """In a child: no connection, and no lock that a thread of the parent held."""
-        self._turns = Turns(self.dialect.where)
+        writer = self._turns.holder not in {None, self._resting}
+        self._turns, self._resting = Turns(self.dialect.where), None
         self.dialect.after_fork()
-        if self.own and not self.is_shared:
-            _parents.append(self.engine.pool)
-            self.engine.dispose(close=False)
+        self._end.detach()
+        self._end = self._at_the_end()
+        if self._is_memory and not self.engine.dialect.is_async:
+            return  # the child has a copy
+        self._ready = self._ready and not self._is_memory  # the thread that holds an async driver's is not here
+        self.is_forked_inside = writer or self.is_forked_inside
+        forks.leave_to_parent(self.engine.pool)
+        self.engine.dispose(close=False)
+
+    @property
+    def _is_memory(self) -> bool:
+        return self.dialect.name == "sqlite" and engines.is_memory(self.engine.url)
+
+    def _at_the_end(self) -> weakref.finalize[[Engine, int], Database]:
+        """Dispose of an engine that nobody closed; a child that has not looked yet leaves its parent's alone."""
+        engine = self.engine if self.own and not self.engine.dialect.is_async else None
+        return weakref.finalize(self, _dispose, engine, os.getpid())
 
 
-_parents: list[Any] = []
-"""The pools of parent processes: closing their connections here would close the parent's."""
+def _dispose(engine: Engine | None, pid: int) -> None:
+    if engine is not None and os.getpid() == pid:
+        engine.dispose()

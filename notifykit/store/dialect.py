@@ -6,12 +6,12 @@ import copy
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy import Dialect as SqlDialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.pool import Pool
 
 from notifykit.errors import UnitError
@@ -20,22 +20,10 @@ from notifykit.store.joining import AUTOCOMMIT, commits_everything, refuse_moved
 from notifykit.store.statement import Prepared, Statement, prepare
 
 if TYPE_CHECKING:
+    from notifykit.store.turns import Hold
     from notifykit.store.unit import Unit
 
 Rows = Sequence[tuple[Any, ...]]
-
-
-class Ran(Protocol):
-    """What is left of a statement that has run: SQLAlchemy's result, or the driver's cursor."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows it hit."""
-        ...
-
-    def close(self) -> object:
-        """Be done with it."""
-        ...
 
 
 POSITIONAL = {"pyformat": "format", "named": "qmark"}
@@ -100,8 +88,8 @@ class Dialect:
             found = statement.forms[self._key] = prepare(statement.core, self.positional)
         return found
 
-    def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
-        """Run SQL at the driver; what comes back has `rowcount` and `close`.
+    def execute(self, connection: Connection, text: str, arguments: Any) -> Any:
+        """Run SQL at the driver; what comes back has `rowcount`, `cursor` and `close`.
 
         Args:
             connection: Where.
@@ -117,6 +105,22 @@ class Dialect:
             if (meaning := fault(error, self.where)) is None:
                 raise
             raise meaning from error
+        except StatementError as error:  # there is nothing to be wrapped but what interrupted the call
+            raise error.orig or error from error
+
+    def change(self, connection: Connection, text: str, arguments: Any) -> int:
+        """Run a change at the driver; how many rows it hit.
+
+        Raises:
+            StorageError: The database is locked, full, read-only, corrupt or gone.
+        """
+        result = None
+        try:
+            result = self.execute(connection, text, arguments)
+            return int(result.rowcount)
+        finally:
+            if result is not None:
+                result.close()
 
     def fetch(self, connection: Connection, text: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Run a query at the driver; every row, as the driver gives it.
@@ -124,16 +128,17 @@ class Dialect:
         Raises:
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        result = self.execute(connection, text, arguments)
-        cursor: Any = getattr(result, "cursor", result)
+        result = None
         try:
-            rows = cursor.fetchall()
+            result = self.execute(connection, text, arguments)
+            rows = result.cursor.fetchall()
         except Exception as error:  # the driver's own: SQLite reads on while rows are fetched
             if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := fault(error, self.where)) is None:
                 raise
             raise meaning from error
         finally:
-            result.close()
+            if result is not None:
+                result.close()
         return rows if type(rows) is list else list(rows)
 
     # Values
@@ -217,7 +222,7 @@ class Dialect:
         return text
 
     def _many(self, unit: Unit, text: str, rows: Rows) -> None:
-        self.execute(unit.connection, text, rows if type(rows) is list else list(rows)).close()
+        self.change(unit.connection, text, rows if type(rows) is list else list(rows))
 
     @property
     def mark(self) -> str:
@@ -230,22 +235,29 @@ class Dialect:
 
     # Transactions of our own
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
         """Check out a connection and begin a transaction on it.
 
         Args:
             engine: Our own, or the host's.
             write: Whether the transaction may write.
             patient: Wait for other writers as long as usual.
+            hold: Gets the connection before anything is begun on it.
 
         Raises:
             UnitError: The host's own transaction is open on the only connection there is.
         """
         connection = engine.connect()
+        if hold is not None:
+            hold.connection = connection
         try:
             self.begin(connection, write=write, patient=patient)
         except BaseException:
-            connection.close()
+            try:
+                connection.close()
+            except Exception:  # SQLAlchemy's own, of a connection that was interrupted while it began
+                if not connection.closed:
+                    connection.invalidate()
             raise
         return connection
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection
 from typing import get_args
 
-from sqlalchemy import URL, Engine, StaticPool, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from notifykit.errors import ConfigurationError, nearest
 from notifykit.store.dialect import Dialect
 from notifykit.store.joining import refuse_moved
 from notifykit.store.mariadb import MariadbDialect
+from notifykit.store.pools import KeptPool, OwnPool
 from notifykit.store.postgres import PSYCOPG, PostgresDialect
 from notifykit.store.sqlite import Durability, SqliteDialect, install
 
@@ -96,13 +97,12 @@ def place(url: URL) -> str:
     return f"The database {url.database!r} at {at}"
 
 
-def create(url: URL, durability: Durability, *, unbounded: bool = False) -> Engine:
+def create(url: URL, durability: Durability) -> Engine:
     """An engine of our own for the sync door.
 
     Args:
         url: From `parsed`.
         durability: How far a commit on SQLite goes: `full` survives a loss of power.
-        unbounded: Never wait for a connection: where one thread serves all, it would wait for itself.
 
     Raises:
         ConfigurationError: The driver is not installed or not of this door.
@@ -110,8 +110,9 @@ def create(url: URL, durability: Durability, *, unbounded: bool = False) -> Engi
     backend, _, driver = url.drivername.partition("+")
     url = url.set(drivername=f"{backend}+{SYNC.get(driver, driver)}")
     options = _options(url)
-    if unbounded and "poolclass" not in options:
-        options["max_overflow"] = -1
+    options.setdefault("poolclass", OwnPool)
+    if backend == "sqlite" and options["poolclass"] is OwnPool:
+        options["max_overflow"] = -1  # writers take turns anyway, and readers are as many as threads
     try:
         engine = create_engine(url, **options)
     except (ImportError, NoSuchModuleError, ArgumentError) as error:
@@ -125,7 +126,7 @@ def _options(url: URL) -> dict[str, object]:
     options: dict[str, object] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         if is_memory(url):
-            options["poolclass"] = StaticPool
+            options["poolclass"] = KeptPool
             options["connect_args"] = {"check_same_thread": False}
         return options
     if url.get_driver_name() in PSYCOPG:

@@ -16,6 +16,7 @@ from notifykit.store.dialect import Rows
 from notifykit.store.faults import fault
 
 if TYPE_CHECKING:
+    from notifykit.store.turns import Hold
     from notifykit.store.unit import Unit
 
 COPY_FROM = 50
@@ -66,14 +67,14 @@ class PostgresDialect(BlockDialect):
         query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
         """Check out a connection and begin; a client that decodes nothing stops SQLAlchemy at its very first one.
 
         Raises:
             ConfigurationError: It is such a client.
         """
         try:
-            return super().connect(engine, write=write, patient=patient)
+            return super().connect(engine, write=write, patient=patient, hold=hold)
         except TypeError as error:
             if "bytes-like" not in str(error):
                 raise

@@ -17,10 +17,11 @@ from sqlalchemy.pool import SingletonThreadPool
 from notifykit.clock import micros
 from notifykit.errors import UnitError
 from notifykit.settings import BUSY_TIMEOUT
-from notifykit.store.dialect import Dialect, Ran
+from notifykit.store.dialect import Dialect
 from notifykit.store.faults import fault
 
 if TYPE_CHECKING:
+    from notifykit.store.turns import Hold
     from notifykit.store.unit import Unit
 
 log = logging.getLogger("notifykit.store")
@@ -51,8 +52,17 @@ def _observed(connection: Connection) -> bool:
     return bool(connection._echo or seen.before_cursor_execute or seen.after_cursor_execute)
 
 
-def at_cursor(connection: Connection, text: str, arguments: Any = ()) -> Ran:
-    """Run SQL at the driver's own cursor.
+def at_cursor(connection: Connection, text: str, arguments: Any = (), *, rows: bool = False) -> Any:
+    """Run SQL at the driver's own cursor, and close it: one left open in an `UPDATE ... RETURNING` forbids the commit.
+
+    Args:
+        connection: Where.
+        text: The SQL.
+        arguments: One tuple, or a list of them.
+        rows: It is a query.
+
+    Returns:
+        The rows of a query, else how many rows were hit.
 
     Raises:
         DBAPIError: As SQLAlchemy would have raised it.
@@ -60,10 +70,11 @@ def at_cursor(connection: Connection, text: str, arguments: Any = ()) -> Ran:
     cursor: Any = connection.connection.cursor()
     try:
         (cursor.executemany if type(arguments) is list else cursor.execute)(text, arguments)
+        return cursor.fetchall() if rows else cursor.rowcount
     except sqlite3.Error as error:
-        cursor.close()
         raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
-    return cursor  # type: ignore[no-any-return]
+    finally:
+        cursor.close()
 
 
 class SqliteDialect(Dialect):
@@ -90,16 +101,30 @@ class SqliteDialect(Dialect):
         self._is_quick = own and core.driver == "pysqlite"
         self._writer: Engine | None = None
 
-    def execute(self, connection: Connection, text: str, arguments: Any) -> Ran:
-        """Run SQL; on an engine of our own that nobody observes without a result object: a third of a trigger.
+    def change(self, connection: Connection, text: str, arguments: Any) -> int:
+        """Run a change; on an engine of our own that nobody observes without a result object: a third of a trigger.
 
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
         """
         if not self._is_quick or not connection.in_transaction() or _observed(connection):
-            return super().execute(connection, text, arguments)
+            return super().change(connection, text, arguments)
+        return int(self._at_cursor(connection, text, arguments))
+
+    def fetch(self, connection: Connection, text: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Run a query, in the same way.
+
+        Raises:
+            StorageError: The database is locked, full, read-only or corrupt.
+        """
+        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+            return super().fetch(connection, text, arguments)
+        found: list[tuple[Any, ...]] = self._at_cursor(connection, text, arguments, rows=True)
+        return found
+
+    def _at_cursor(self, connection: Connection, text: str, arguments: Any, *, rows: bool = False) -> Any:
         try:
-            return at_cursor(connection, text, arguments)
+            return at_cursor(connection, text, arguments, rows=rows)
         except DBAPIError as error:
             if (meaning := fault(error, self.where)) is None:
                 raise
@@ -124,7 +149,7 @@ class SqliteDialect(Dialect):
         """Start the row that ids come from."""
         connection.exec_driver_sql(START, (FIRST_ID,))
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True) -> Connection:
+    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
         """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
         if self.own and write:
             if self._writer is None:
@@ -134,7 +159,7 @@ class SqliteDialect(Dialect):
             raise UnitError(OPEN_TRANSACTION)
         token = IS_PATIENT.set(patient)
         try:
-            return super().connect(engine, write=write, patient=patient)
+            return super().connect(engine, write=write, patient=patient, hold=hold)
         finally:
             IS_PATIENT.reset(token)
 
@@ -152,17 +177,20 @@ class SqliteDialect(Dialect):
         if patient:
             yield
             return
-        cursor = connection.connection.cursor()
-        cursor.execute("PRAGMA busy_timeout")
-        usual = int(cursor.fetchall()[0][0])
-        cursor.execute(f"PRAGMA busy_timeout={IMPATIENT}")
+        raw: Any = connection.connection.dbapi_connection
+        usual = int(_pragma(raw, "PRAGMA busy_timeout")[0][0])
         try:
+            _pragma(raw, f"PRAGMA busy_timeout={IMPATIENT}")
             yield
         finally:
-            cursor.execute(f"PRAGMA busy_timeout={usual}")
-            cursor.close()
+            # A connection that was given up in the block (SQLAlchemy closes it at a Ctrl-C) waits for nobody any more.
+            if not connection.closed and not connection.invalidated:
+                _pragma(raw, f"PRAGMA busy_timeout={usual}")
 
     def _begin(self, connection: Connection, write: bool) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        if in_transaction(raw):  # left open by somebody who was interrupted, and by nobody else: it is ours alone
+            raw.rollback()
         connection.begin()
 
     def _begin_on_host(self, connection: Connection, write: bool) -> None:
@@ -220,6 +248,15 @@ class SqliteDialect(Dialect):
                 "; ".join(f'cursor.execute("PRAGMA {line}")' for _, line in lacks),
             )
         warn_if_old(connection.dialect.loaded_dbapi)
+
+
+def _pragma(raw: Any, text: str) -> Any:
+    cursor = raw.cursor()
+    try:
+        cursor.execute(text)
+        return cursor.fetchall()
+    finally:
+        cursor.close()
 
 
 def _lacking(connection: Connection) -> list[tuple[str, str]]:

@@ -77,17 +77,14 @@ class Statement:
     def run(self, unit: Unit, **values: Any) -> int:
         """Run a change; how many rows it hit."""
         prepared = unit.dialect.prepared(self)
-        result = unit.dialect.execute(unit.connection, prepared.text, prepared.arguments(values))
-        count = result.rowcount
-        result.close()
-        return count
+        return unit.dialect.change(unit.connection, prepared.text, prepared.arguments(values))
 
     def many(self, unit: Unit, values: Sequence[Mapping[str, Any]]) -> None:
         """Run a change once for each mapping, in one call to the driver."""
         if values:
             prepared = unit.dialect.prepared(self)
             rows = [prepared.arguments(each) for each in values]
-            unit.dialect.execute(unit.connection, prepared.text, rows).close()
+            unit.dialect.change(unit.connection, prepared.text, rows)
 
 
 def _decoded(row: Sequence[Any], decode: tuple[tuple[int, Processor], ...]) -> tuple[Any, ...]:

@@ -1,16 +1,28 @@
-"""Whose turn it is to write: one lock for each engine on SQLite, waited for before any connection is taken."""
+"""Whose turn it is to write: one lock for each engine on SQLite, waited for before any connection is taken.
+
+An exception from a signal handler may arrive between any two steps, also in the middle of giving back. So nothing here
+is believed because somebody promised to give it back: whoever wants it looks whether its holder is still there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import threading
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
+from notifykit.clock import monotonic
 from notifykit.errors import StorageError, UnitError
 from notifykit.settings import BUSY_TIMEOUT
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 RE_ENTRY = (
     "this {owner} already has a transaction of this engine open: use the door that `notify.transaction()` gave, "
@@ -21,10 +33,129 @@ WAITED = (
     "Make it shorter, or try again."
 )
 SECONDS = BUSY_TIMEOUT.total_seconds()
+LOOK = 0.25
+"""Seconds after which those who wait look whether the holder is still there."""
+CLOSER = 5
+"""How many looks until one is closer, which takes as long as a garbage collection."""
+TURN = "turn"
+WITH = {"__enter__", "__exit__"}
+
+Owner = tuple[int, "asyncio.Task[Any] | None"]
+
+
+def current_owner() -> Owner:
+    """This thread, and the task that runs in it."""
+    try:
+        return threading.get_ident(), asyncio.current_task()
+    except RuntimeError:
+        return threading.get_ident(), None
+
+
+class Hold:
+    """What one open unit holds, and whether somebody is still there to give it back.
+
+    Attributes:
+        owner: The thread and task that opened it.
+        pid: The process.
+        frame: The running function that holds it, or gives it back: once that has ended nobody will, even if a
+            traceback still refers to everything in it. It must not refer to a connection.
+        left: Connections of holders that were gone before: rolled back before this one begins.
+    """
+
+    __slots__ = ("_connection", "_keeper", "frame", "left", "owner", "pid")
+
+    def __init__(
+        self, keeper: object, frame: FrameType | None = None, lost: Callable[[Hold], object] | None = None
+    ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            keeper: What gives it back; gone where nothing refers to it any more.
+            frame: The running function that holds it, where that is one function.
+            lost: Is told where the keeper goes without having given it back.
+        """
+        self.owner = current_owner()
+        self.pid = os.getpid()
+        self._connection: weakref.ref[Connection] | None = None
+        self.left: list[Connection] = []
+        self._keeper: weakref.ref[object] | None = weakref.ref(keeper, lost and (lambda _: lost(self)))
+        self.frame = frame
+
+    @property
+    def connection(self) -> Connection | None:
+        """What was checked out for it; not kept by this: one that nobody refers to is rolled back by its pool."""
+        return None if self._connection is None else self._connection()
+
+    @connection.setter
+    def connection(self, connection: Connection) -> None:
+        self._connection = weakref.ref(connection)
+
+    def is_gone(self) -> bool:
+        """Whether nobody is there any more to give it back."""
+        return self._keeper is None or self._keeper() is None or (self.frame is not None and _has_ended(self.frame))
+
+    def is_left(self) -> bool:
+        """The same, looked at more closely: whether only ended frames of an interrupted `with` keep it."""
+        keeper = None if self._keeper is None else self._keeper()
+        if keeper is not None and not self.is_gone():
+            for frame in gc.get_referrers(keeper):
+                if isinstance(frame, FrameType) and frame.f_code.co_name in WITH:
+                    _has_ended(frame)
+        del keeper
+        return self.is_gone()
+
+    def end(self) -> None:
+        """Everything is given back."""
+        self._keeper = self.frame = None
+
+    def open(self) -> list[Connection]:
+        """The connections that are still to be given back."""
+        return [each for each in (*self.left, self.connection) if each is not None and not each.closed]
+
+
+def _has_ended(frame: FrameType) -> bool:
+    try:
+        frame.clear()
+    except RuntimeError:  # it runs, or another greenlet will go on in it
+        return False
+    return True
+
+
+class Bells:
+    """Threads that wait until something may be free; each looks again after a moment, whatever rang or did not."""
+
+    def __init__(self) -> None:
+        """Nobody waits."""
+        self._waiting: deque[threading.Lock] = deque()
+
+    def wait(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Wait for a ring.
+
+        Args:
+            seconds: At most.
+            unless: Asked once this thread would be rung for: it may be free already.
+        """
+        bell = threading.Lock()
+        bell.acquire()
+        self._waiting.append(bell)
+        if not unless():
+            bell.acquire(timeout=seconds)
+        try:
+            self._waiting.remove(bell)
+        except ValueError:  # it rang
+            return
+
+    def ring(self) -> None:
+        """Let the one go on who has waited longest."""
+        try:
+            if self._waiting:
+                self._waiting.popleft().release()
+        except IndexError:  # another thread was faster
+            return
 
 
 class Turns:
-    """A lock between threads that knows its owner."""
+    """A lock between threads that knows its holder."""
 
     def __init__(self, where: str) -> None:
         """Be free.
@@ -33,28 +164,51 @@ class Turns:
             where: The file or database, as errors name it.
         """
         self.where = where
-        self._lock = threading.Lock()
-        self._owner: int | None = None
+        self._seat: dict[str, Hold] = {}  # taken by `setdefault`, in one step that nothing tears
+        self._bells = Bells()
+        self._evicting = threading.Lock()
 
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold the lock.
+    @property
+    def holder(self) -> Hold | None:
+        """Who holds it."""
+        return self._seat.get(TURN)
+
+    def take(self, hold: Hold, seconds: float = SECONDS) -> None:
+        """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
+
+        Args:
+            hold: The caller's.
+            seconds: To wait at most.
 
         Raises:
             UnitError: This thread holds it already.
             StorageError: It did not come free in time.
         """
-        me = threading.get_ident()
-        if self._owner == me:
-            raise UnitError(RE_ENTRY.format(owner="thread"))
-        if not self._lock.acquire(timeout=SECONDS):
-            raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=SECONDS))
-        self._owner = me
-        try:
-            yield
-        finally:
-            self._owner = None
-            self._lock.release()
+        deadline, looks = None, 0
+        while (holder := self._seat.setdefault(TURN, hold)) is not hold:
+            is_mine, looks = holder.owner[0] == hold.owner[0], looks + 1
+            if holder.is_gone() or ((is_mine or looks == CLOSER) and holder.is_left()):
+                self._evict(holder, hold)
+                continue
+            if is_mine:
+                raise UnitError(RE_ENTRY.format(owner="thread"))
+            now = monotonic()
+            deadline = deadline or now + seconds
+            if now >= deadline:
+                raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds))
+            self._bells.wait(min(LOOK, deadline - now), unless=lambda: not self._seat)
+
+    def leave(self, hold: Hold) -> None:
+        """Give the lock back; nothing happens to who does not hold it."""
+        if self._seat.get(TURN) is hold:
+            del self._seat[TURN]
+        self._bells.ring()
+
+    def _evict(self, gone: Hold, hold: Hold) -> None:
+        with self._evicting:
+            if self._seat.get(TURN) is gone:
+                hold.left += gone.open()
+                self._seat[TURN] = hold
 
 
 class AwaitedTurns:
@@ -72,62 +226,87 @@ class AwaitedTurns:
         """
         self.where = where
         self._guard = threading.Lock()
-        self._held = False
-        self._owner: asyncio.Task[Any] | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.holder: Hold | None = None
+        self._waiting: deque[tuple[Hold, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Hold the lock.
+    async def take(self, hold: Hold, seconds: float | None = SECONDS) -> None:
+        """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
+
+        Args:
+            hold: The caller's.
+            seconds: To wait at most; None waits for ever.
 
         Raises:
             UnitError: This task holds it already.
             StorageError: It did not come free in time.
         """
-        me = asyncio.current_task()
-        if me is not None and self._owner is me:
-            raise UnitError(RE_ENTRY.format(owner="task"))
-        await self._acquire()
-        self._owner = me
+        if not self._has_taken(hold):
+            await self._wait(hold, seconds)
+
+    @asynccontextmanager
+    async def taken(self, *, seconds: float | None = SECONDS) -> AsyncIterator[None]:
+        """Hold the lock for as long as a block lasts; see `take`."""
+        keeper = _Keeper()
+        hold = Hold(keeper)
         try:
+            await self.take(hold, seconds)
             yield
         finally:
-            self._owner = None
-            self._release()
+            self.leave(hold)
 
-    async def _acquire(self) -> None:
+    def leave(self, hold: Hold) -> None:
+        """Give the lock back, to who has waited longest; nothing happens to who does not hold it."""
         with self._guard:
-            if not self._held:
-                self._held = True
+            if self.holder is not hold:
                 return
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-        try:
-            async with asyncio.timeout(SECONDS):
-                await turn
-        except BaseException as error:
-            self._give_up(turn)
-            if isinstance(error, TimeoutError):
-                raise StorageError(WAITED.format(where=self.where, owner="task", seconds=SECONDS)) from error
-            raise
-
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        with self._guard:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                return
-        self._release()  # it was handed over in the same instant
-
-    def _release(self) -> None:
-        with self._guard:
             while self._waiting:
-                turn = self._waiting.popleft()
+                self.holder, turn = self._waiting.popleft()
                 try:
                     turn.get_loop().call_soon_threadsafe(_wake, turn)
                 except RuntimeError:  # that loop is closed, and its task with it
                     continue
                 return
-            self._held = False
+            self.holder = None
+
+    def _has_taken(self, hold: Hold) -> bool:
+        with self._guard:
+            there = self.holder
+            if there is not None and there is not hold and not there.is_gone():
+                if there.owner[1] is not None and there.owner[1] is hold.owner[1]:
+                    raise UnitError(RE_ENTRY.format(owner="task"))
+                return False
+            if there is not None and there is not hold:
+                hold.left += there.open()
+            self.holder = hold
+            return True
+
+    async def _wait(self, hold: Hold, seconds: float | None) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        mine = (hold, turn)
+        self._waiting.append(mine)
+        deadline = None if seconds is None else monotonic() + seconds
+        try:
+            while not self._has_taken(hold):
+                if deadline is not None and monotonic() >= deadline:
+                    raise StorageError(WAITED.format(where=self.where, owner="task", seconds=seconds))
+                await asyncio.wait([turn], timeout=LOOK if deadline is None else min(LOOK, deadline - monotonic()))
+        except BaseException:
+            self._give_up(mine)
+            raise
+        self._forget(mine)
+
+    def _give_up(self, mine: tuple[Hold, asyncio.Future[None]]) -> None:
+        self._forget(mine)
+        self.leave(mine[0])  # it may have been handed over in the same instant
+
+    def _forget(self, mine: tuple[Hold, asyncio.Future[None]]) -> None:
+        with self._guard:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+
+
+class _Keeper:
+    """Something whose end can be seen."""
 
 
 def _wake(turn: asyncio.Future[None]) -> None:

@@ -179,7 +179,7 @@ class TestTurns:
         order: list[int] = []
 
         async def work(number: int) -> None:
-            async with turn.take():
+            async with turn.taken():
                 order.append(number)
                 await asyncio.sleep(0)
 
@@ -191,10 +191,10 @@ class TestTurns:
         done: list[str] = []
 
         async def work(name: str) -> None:
-            async with turn.take():
+            async with turn.taken():
                 done.append(name)
 
-        async with turn.take():
+        async with turn.taken():
             first, second = asyncio.create_task(work("first")), asyncio.create_task(work("second"))
             await asyncio.sleep(0)
         first.cancel()
@@ -206,10 +206,10 @@ class TestTurns:
         turn = AwaitedTurns("It")
 
         async def work() -> None:
-            async with turn.take():
+            async with turn.taken():
                 pass
 
-        async with turn.take():
+        async with turn.taken():
             with pytest.raises(StorageError, match="It is locked: another task"):
                 await asyncio.create_task(work())
         await work()
