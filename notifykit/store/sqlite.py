@@ -367,8 +367,9 @@ SAFE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """The releases that mended WAL: the first of their line; every later line has it."""
 OLD = (
     "SQLite %s has a bug, mended in 3.51.3, that can corrupt a WAL file which several processes write at once: write "
-    "from one process, or `pip install pysqlite3` and give notifykit `bind=create_engine(url, module=pysqlite3)` (on "
-    'asyncio: `sys.modules["sqlite3"] = pysqlite3` before anything else is imported).'
+    "from one process, or `pip install pysqlite3` and open the file by nothing but one engine that notifykit gets too, "
+    '`bind=create_engine(url, module=pysqlite3)` (on asyncio: `sys.modules["sqlite3"] = pysqlite3` before anything '
+    "else is imported)."
 )
 _warned = False
 
