@@ -119,10 +119,23 @@ class AsyncOwnStanding(AsyncStanding):
         """A transaction of our own."""
         return Joined(self, write=write)
 
-    async def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
-        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
-        once = super().run
-        return await self._again(work, lambda: once(work, write=write))
+    async def run(self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None) -> T:
+        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up.
+
+        Args:
+            work: Gets the unit.
+            write: It may change rows.
+            wait: Seconds to wait for others; None: as long as usual.
+
+        Raises:
+            StorageError: Others were in the way, or the database is in trouble.
+        """
+
+        async def once() -> T:
+            async with Joined(self, write=write, wait=wait) as runs:
+                return await runs(work)
+
+        return await self._again(work, once)
 
     async def exhaust(self, verb: Callable[Concatenate[Unit, P], Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for work that goes chunk by chunk."""
@@ -160,7 +173,7 @@ class AsyncOwnStanding(AsyncStanding):
                 answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer = await self.run(Repeatable(step.call), write=step.write)
+                        answer = await self.run(Repeatable(step.call), write=step.write, wait=step.wait)
                     else:
                         await calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
@@ -208,18 +221,22 @@ class AsyncOwnStanding(AsyncStanding):
 class Opened:
     """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
 
-    def __init__(self, standing: AsyncOwnStanding, *, write: bool, settled: bool = False) -> None:
+    def __init__(
+        self, standing: AsyncOwnStanding, *, write: bool, settled: bool = False, wait: float | None = None
+    ) -> None:
         """Prefer `async with`.
 
         Args:
             standing: Where.
             write: Whether it may write.
             settled: What follows transactions of the host has been looked at.
+            wait: Seconds to wait for others; None: as long as usual.
         """
         self._standing = standing
         self._write = write
         self._settled = settled
         self._hold = Hold(self)
+        self._hold.wait = wait
         self._database = standing.runtime.database
         self._unit: Unit | None = None
 

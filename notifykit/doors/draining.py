@@ -23,7 +23,7 @@ from notifykit.delivery.rulings import after_call
 from notifykit.delivery.sending import Call, Senders
 from notifykit.delivery.waiting import waiting_for
 from notifykit.doors.runtime import Runtime
-from notifykit.errors import InputError
+from notifykit.errors import InputError, StorageError
 from notifykit.flow import due
 from notifykit.flow.due import Advanced, advance_due
 from notifykit.resources.references import ABSENT, event_row
@@ -31,7 +31,7 @@ from notifykit.resources.versions import newer
 from notifykit.results import DrainReport, TriggerResult
 from notifykit.settings import ATTEMPTS, CALL_TIMEOUT
 from notifykit.store.claiming import ClaimedJob, DueAdvance, Scope, due_advances, due_calls, give_back, is_due, next_due
-from notifykit.store.faults import is_of_the_work
+from notifykit.store.faults import is_crowded, is_of_the_work
 from notifykit.store.unit import Unit
 from notifykit.texts import log, words
 
@@ -53,10 +53,17 @@ class Work(Generic[T]):
     Attributes:
         call: Gets the unit.
         write: It may change rows.
+        deadline: Until when others are waited for, by `clock.monotonic`; None: as long as usual.
     """
 
     call: Callable[[Unit], T]
     write: bool = True
+    deadline: float | None = None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds to wait for others, from now on."""
+        return None if self.deadline is None else max(0.0, self.deadline - monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ class _Drain:
         while True:
             before = self.done
             if self._goes_on():
-                advances, _ = due = yield Work(self._is_due, write=False)
+                advances, _ = due = (yield from self._bounded(self._is_due, write=False)) or (False, False)
                 if advances:
                     yield from self._advance()
                 if any(due) or self.under_way:
@@ -181,14 +188,26 @@ class _Drain:
             if self.under_way:
                 yield from self._send(())
                 continue
-            return self._report((yield Work(self._rest if self._goes_on() else self._left, write=False)))
+            rest = yield from self._bounded(self._rest if self._goes_on() else self._left, write=False)
+            return self._report(rest or Rest(self.waiting, None))
+
+    def _bounded(self, call: Callable[[Unit], T], *, write: bool = True) -> Generator[Work[Any], Any, T | None]:
+        """Work that waits for others no longer than the budget lasts; None where they were in the way until then."""
+        try:
+            done: T = yield Work(call, write, self.deadline)
+        except StorageError as error:
+            if self.deadline is None or not is_crowded(error):
+                raise
+            logger.info("a drain ends with its budget: %s", error)
+            return None
+        return done
 
     # -- runs that go on
 
     def _advance(self) -> Generator[Work[Any], Any, None]:
         """Move a chunk of runs on; one by one where that fails, so that none holds up the others."""
         try:
-            self._moved((yield Work(partial(self._advance_due, self.scope))))
+            self._moved((yield from self._bounded(partial(self._advance_due, self.scope))))
             return
         except Exception as error:
             self._check(error)
@@ -201,9 +220,10 @@ class _Drain:
                 log(logger, logging.ERROR, "a run cannot go on; it is tried again later", error=error)
                 self.done += yield Work(partial(self._put_run_off, job, words(error)))
 
-    def _moved(self, advanced: Advanced) -> None:
-        self.advanced += advanced.runs
-        self.done += advanced.jobs
+    def _moved(self, advanced: Advanced | None) -> None:
+        if advanced is not None:
+            self.advanced += advanced.runs
+            self.done += advanced.jobs
 
     def _advance_due(self, scope: Scope, unit: Unit) -> Advanced:
         return advance_due(unit, limit=unit.chunk, scope=scope)
@@ -234,7 +254,7 @@ class _Drain:
         """Claim jobs; one by one where that fails, so that none holds up the others."""
         by = self._claimant(limit)
         try:
-            batch = yield Work(partial(claim, by=by))
+            batch = (yield from self._bounded(partial(claim, by=by))) or Batch()
         except Exception as error:
             self._check(error)
             batch = yield from self._claim_each(limit)
@@ -245,7 +265,7 @@ class _Drain:
         self.put_off |= batch.put_off
         self.under_way.update(batch.calls)
         self.claiming = ""
-        return batch  # type: ignore[no-any-return]
+        return batch
 
     def _claim_each(self, limit: int) -> Generator[Work[Any], Any, Batch]:
         whole = Batch()

@@ -85,18 +85,35 @@ class Standing(Place["Database", "Standing"]):
 class OwnStanding(Standing):
     """On the engine itself: each piece of work is a transaction."""
 
-    def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
-        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up."""
+    def run(self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None) -> T:
+        """Do a piece of work in a transaction of its own; in another one where the database gives the first one up.
+
+        Args:
+            work: Gets the unit.
+            write: It may change rows.
+            wait: Seconds to wait for others; None: as long as usual.
+
+        Raises:
+            StorageError: Others were in the way, or the database is in trouble.
+        """
         tries = Tries(self.runtime.owner, work)
         while True:
             try:
-                return self._once(work, write=write, frame=sys._getframe())
+                return self._once(work, write=write, frame=sys._getframe(), wait=wait)
             except StorageError as error:
                 seconds = tries.pause(error)
             pause(seconds)
 
-    def _once(self, work: Callable[[Unit], T], *, write: bool, frame: FrameType, settled: bool = False) -> T:
-        with Opened(self, _same, write=write, frame=frame, settled=settled) as unit:
+    def _once(
+        self,
+        work: Callable[[Unit], T],
+        *,
+        write: bool,
+        frame: FrameType,
+        settled: bool = False,
+        wait: float | None = None,
+    ) -> T:
+        with Opened(self, _same, write=write, frame=frame, settled=settled, wait=wait) as unit:
             return work(unit)
 
     def scoped(self, tenant: str | None) -> OwnStanding:
@@ -124,7 +141,7 @@ class OwnStanding(Standing):
                 answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer = self.run(Repeatable(step.call), write=step.write)
+                        answer = self.run(Repeatable(step.call), write=step.write, wait=step.wait)
                     else:
                         calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
@@ -182,6 +199,7 @@ class Opened(Generic[D]):
         frame: FrameType | None = None,
         settled: bool = False,
         turn: Turn | None = None,
+        wait: float | None = None,
     ) -> None:
         """Prefer `with`.
 
@@ -192,6 +210,7 @@ class Opened(Generic[D]):
             frame: The running function without which nobody is in the block any more, where there is one.
             settled: What follows transactions of the host has been looked at.
             turn: Of the doors on it.
+            wait: Seconds to wait for others; None: as long as usual.
         """
         self._standing = standing
         self._given = given
@@ -201,6 +220,7 @@ class Opened(Generic[D]):
         self._database = standing.runtime.database
         self._unit: Unit | None = None
         self._hold = Hold(self, frame, partial(_give_up, standing.runtime, self._database))
+        self._hold.wait = wait
 
     def __enter__(self) -> D:
         """Begin it."""

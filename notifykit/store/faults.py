@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,9 +171,11 @@ def refused(error: SQLAlchemyError) -> str | None:
 
 
 def is_crowded(error: StorageError) -> bool:
-    """Whether others were in the way: a lock, or connections that are all in use."""
+    """Whether others were in the way: a lock, a turn, or connections that are all in use."""
     driver = _driver(error.__cause__)
-    return isinstance(driver, TimeoutError) or (driver is not None and _known(driver) in {LOCKED, DEADLOCK, OUTDATED})
+    return isinstance(driver, TimeoutError | builtins.TimeoutError) or (
+        driver is not None and _known(driver) in {LOCKED, DEADLOCK, OUTDATED}
+    )
 
 
 def is_of_the_work(error: Exception) -> bool:

@@ -32,8 +32,8 @@ WRITE = "notifykit_write"
 BUSY = int(BUSY_TIMEOUT.total_seconds() * 1000)
 IMPATIENT = 2000
 """Milliseconds to wait for another writer while the host's own transaction is open: it may be the one."""
-IS_PATIENT: ContextVar[bool] = ContextVar("notifykit_patient", default=True)
-"""Whether a connection that is being made may wait for other writers."""
+WAIT: ContextVar[int] = ContextVar("notifykit_wait", default=BUSY)
+"""Milliseconds that a connection which is being made, or begins, may wait for other writers."""
 NOT_IN_WAL = "notifykit_not_in_wal"
 """In the `info` of a connection that found no time to switch its file to WAL."""
 FIRST_ID = 2
@@ -157,11 +157,12 @@ class SqliteDialect(Dialect):
             engine = self._writer
         elif not self.own and _host_is_inside(engine):
             raise UnitError(OPEN_TRANSACTION)
-        token = IS_PATIENT.set(patient)
+        bound = None if hold is None else hold.wait
+        token = WAIT.set(IMPATIENT if not patient else BUSY if bound is None else int(bound * 1000))
         try:
             return super().connect(engine, write=write, patient=patient, hold=hold)
         finally:
-            IS_PATIENT.reset(token)
+            WAIT.reset(token)
 
     def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
         """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
@@ -174,13 +175,14 @@ class SqliteDialect(Dialect):
     @contextmanager
     def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
         """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
-        if patient:
+        wait = WAIT.get() if patient else IMPATIENT
+        if wait >= BUSY:
             yield
             return
         raw: Any = connection.connection.dbapi_connection
         usual = int(_pragma(raw, "PRAGMA busy_timeout")[0][0])
         try:
-            _pragma(raw, f"PRAGMA busy_timeout={IMPATIENT}")
+            _pragma(raw, f"PRAGMA busy_timeout={wait}")
             yield
         finally:
             # A connection that was given up in the block (SQLAlchemy closes it at a Ctrl-C) waits for nobody any more.
@@ -309,7 +311,7 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
         cursor = dbapi.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
         if not memory:
-            cursor.execute(f"PRAGMA busy_timeout={BUSY if IS_PATIENT.get() else IMPATIENT}")
+            cursor.execute(f"PRAGMA busy_timeout={WAIT.get()}")
             if not _use_wal(cursor, engine.dialect.loaded_dbapi.Error):
                 record.info[NOT_IN_WAL] = True
             cursor.execute(f"PRAGMA synchronous={durability.upper()}")
@@ -335,7 +337,7 @@ def _use_wal(cursor: Any, failed: type[Exception]) -> bool:
     try:
         return _switch(cursor, failed)
     except failed as error:
-        if IS_PATIENT.get() or not _code(error).startswith("SQLITE_BUSY"):
+        if WAIT.get() >= BUSY or not _code(error).startswith("SQLITE_BUSY"):
             raise
         return False
 
@@ -352,7 +354,7 @@ def _switch(cursor: Any, failed: type[Exception]) -> bool:
         except failed as error:
             if _code(error).startswith("SQLITE_READONLY"):
                 return True
-            if not _code(error).startswith("SQLITE_BUSY") or attempt == 19 or not IS_PATIENT.get():
+            if not _code(error).startswith("SQLITE_BUSY") or attempt == 19 or WAIT.get() < BUSY:
                 raise
         cursor.execute("BEGIN IMMEDIATE")  # the switch does not wait for others; this does
         cursor.execute("ROLLBACK")

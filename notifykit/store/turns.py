@@ -29,7 +29,7 @@ RE_ENTRY = (
     "not the engine, inside it"
 )
 WAITED = (
-    "{where} is locked: another {owner} of this process kept its transaction open for {seconds:.0f} seconds. "
+    "{where} is locked: another {owner} of this process kept its transaction open for {seconds:g} seconds. "
     "Make it shorter, or try again."
 )
 SECONDS = BUSY_TIMEOUT.total_seconds()
@@ -60,9 +60,10 @@ class Hold:
         frame: The running function that holds it, or gives it back: once that has ended nobody will, even if a
             traceback still refers to everything in it. It must not refer to a connection.
         left: Connections of holders that were gone before: rolled back before this one begins.
+        wait: Seconds to wait for others, for the turn and for SQLite's lock each; None: as long as usual.
     """
 
-    __slots__ = ("_connection", "_keeper", "frame", "left", "owner", "pid")
+    __slots__ = ("_connection", "_keeper", "frame", "left", "owner", "pid", "wait")
 
     def __init__(
         self, keeper: object, frame: FrameType | None = None, lost: Callable[[Hold], object] | None = None
@@ -78,6 +79,7 @@ class Hold:
         self.pid = os.getpid()
         self._connection: weakref.ref[Connection] | None = None
         self.left: list[Connection] = []
+        self.wait: float | None = None
         self._keeper: weakref.ref[object] | None = weakref.ref(keeper, lost and (lambda _: lost(self)))
         self.frame = frame
 
@@ -173,17 +175,17 @@ class Turns:
         """Who holds it."""
         return self._seat.get(TURN)
 
-    def take(self, hold: Hold, seconds: float = SECONDS) -> None:
+    def take(self, hold: Hold) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
 
         Args:
             hold: The caller's.
-            seconds: To wait at most.
 
         Raises:
             UnitError: This thread holds it already.
             StorageError: It did not come free in time.
         """
+        seconds = SECONDS if hold.wait is None else hold.wait
         deadline, looks = None, 0
         while (holder := self._seat.setdefault(TURN, hold)) is not hold:
             is_mine, looks = holder.owner[0] == hold.owner[0], looks + 1
@@ -195,7 +197,7 @@ class Turns:
             now = monotonic()
             deadline = deadline or now + seconds
             if now >= deadline:
-                raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds))
+                raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds)) from TimeoutError()
             self._bells.wait(min(LOOK, deadline - now), unless=lambda: not self._seat)
 
     def leave(self, hold: Hold) -> None:
@@ -234,14 +236,14 @@ class AwaitedTurns:
 
         Args:
             hold: The caller's.
-            seconds: To wait at most; None waits for ever.
+            seconds: To wait at most, where the hold does not say less; None waits for ever.
 
         Raises:
             UnitError: This task holds it already.
             StorageError: It did not come free in time.
         """
         if not self._has_taken(hold):
-            await self._wait(hold, seconds)
+            await self._wait(hold, seconds if hold.wait is None else hold.wait)
 
     @asynccontextmanager
     async def taken(self, *, seconds: float | None = SECONDS) -> AsyncIterator[None]:
@@ -288,7 +290,9 @@ class AwaitedTurns:
         try:
             while not self._has_taken(hold):
                 if deadline is not None and monotonic() >= deadline:
-                    raise StorageError(WAITED.format(where=self.where, owner="task", seconds=seconds))
+                    raise StorageError(
+                        WAITED.format(where=self.where, owner="task", seconds=seconds)
+                    ) from TimeoutError()
                 await asyncio.wait([turn], timeout=LOOK if deadline is None else min(LOOK, deadline - monotonic()))
         except BaseException:
             self._give_up(mine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,6 +68,60 @@ def test_nothing_due_takes_no_writers_lock(tmp_path: Path, seconds: float | None
             report = idle.drain(seconds=seconds)
         assert (report.advanced, report.sent) == (0, 0)
         assert report.next_due is not None
+
+
+@pytest.mark.parametrize("work", ["advance", "deliver"])
+@pytest.mark.parametrize("holder", ["process", "thread"])
+def test_a_budget_bounds_waiting_for_the_writer(tmp_path: Path, work: str, holder: str) -> None:
+    url, clock = f"sqlite:///{tmp_path / 'app.db'}", FakeClock()
+    later = nk.Workflow("later", steps=[nk.Delay("wait", hours=1)])
+    with nk.Engine(url, workflows=[later, mail], clock=clock) as notify, nk.Engine(url, clock=clock) as other:
+        notify.deliver("email")(lambda message: None)
+        notify.trigger(later if work == "advance" else mail, to=people(3))
+        clock.move(hours=2)
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with (other if holder == "process" else notify).transaction() as unit:
+                unit.subscribers.upsert("bob")
+                held.set()
+                done.wait(30)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(30)
+        try:
+            report = notify.drain(seconds=0.01)
+            assert (report.advanced, report.sent) == (0, 0)
+        finally:
+            done.set()
+            thread.join()
+        report = notify.drain(seconds=20)
+        assert (report.advanced, report.sent) == ((3, 0) if work == "advance" else (0, 3))
+
+
+def test_recording_what_was_sent_has_no_budget(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'app.db'}"
+    with nk.Engine(url, workflows=[mail]) as notify, nk.Engine(url) as other:
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with other.transaction() as unit:
+                unit.subscribers.upsert("bob")
+                held.set()
+                done.wait(30)
+
+        thread = threading.Thread(target=hold)
+
+        @notify.deliver("email")
+        def send(message: nk.EmailMessage) -> None:
+            thread.start()
+            held.wait(30)
+            threading.Timer(0.3, done.set).start()
+
+        notify.trigger(mail(), to=people(1))
+        assert notify.drain(seconds=0.01).sent == 1
+        thread.join()
 
 
 class Racing(FakeClock):
