@@ -47,6 +47,8 @@ MESSAGES = Statement(
         col(Message.created_at),
     ).where(within(Message.id, "ids"))
 )
+WIDER = 8
+"""Where all jobs found have runs that others have locked, so many times as many are looked at."""
 NUMBERS = Statement(
     select(col(DeliveryAttempt.message), func.max(DeliveryAttempt.attempt))
     .where(within(DeliveryAttempt.message, "ids"))
@@ -125,6 +127,7 @@ def claim(unit: Unit, by: Claimant) -> Batch:
     batch.settled = len(orphans)
     to_call, settled = _sort(unit, by, tasks, batch)
     window = Window(unit.clock, unit.now + LEASE, unit.stops, by.since, by.deadline)
+    unit.effects.commits.append(window.open)
     owned = claiming.take(
         unit, [task.job for task, _ in to_call], owner=by.owner, lease_until=window.lease_until, at_once=by.at_once
     )
@@ -139,25 +142,30 @@ def claim(unit: Unit, by: Claimant) -> Batch:
 
 
 def _due(unit: Unit, by: Claimant) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
-    """Jobs to claim, with their runs, which are locked too; what only a newer library can work on is left alone.
+    """Jobs to claim, with their runs, which are locked too: free ones, else one whose worker was lost."""
+    for lost in (True, False) if by.lost_first else (False, True):
+        jobs, known = _available(unit, by, lost)
+        if jobs:
+            return jobs[: 1 if lost else by.limit], known
+    return [], {}
 
-    Whose run another unit has locked, to stop it perhaps, is left for later.
-    """
-    needs = sorted(unit.registry.functions())
+
+def _available(unit: Unit, by: Claimant, lost: bool) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
+    """Due jobs whose runs no other unit has locked, to stop them perhaps, and that this library can work on."""
+    needs, limit = sorted(unit.registry.functions()), by.limit
     while True:
         jobs = claiming.due_calls(
-            unit,
-            needs=needs,
-            limit=by.limit,
-            scope=by.scope,
-            without=versions.newer(unit),
-            lost_first=by.lost_first,
+            unit, needs=needs, limit=limit, scope=by.scope, without=versions.newer(unit), lost=lost
         )
         runs = sorted({job.run for job in jobs})
         locked = lock_runs(unit, runs, wait=False)
         known = run_facts.load(unit, runs)
-        if not any(facts.version.newer for facts in known.values()):
-            return [job for job in jobs if job.run in locked or job.run not in known], known
+        if any(facts.version.newer for facts in known.values()):
+            continue
+        available = [job for job in jobs if job.run in locked or job.run not in known]
+        if available or len(jobs) < limit:
+            return available, known
+        limit *= WIDER
 
 
 def _sort(
@@ -196,7 +204,7 @@ def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -
         What ended; None where another unit has it.
     """
     needs = sorted(unit.registry.functions())
-    found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]))
+    found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]), lost=job.is_lost)
     if not found or not lock_runs(unit, [job.run], wait=False):
         return None
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])

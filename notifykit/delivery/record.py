@@ -20,7 +20,7 @@ from notifykit.model.codes import AttemptClass, MessageStatus
 from notifykit.model.trace import line
 from notifykit.settings import LEASE
 from notifykit.store import claiming, endings, traces
-from notifykit.store.claiming import ClaimedJob, Later
+from notifykit.store.claiming import Later
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
@@ -97,42 +97,38 @@ class Tally:
         return Tally(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
 
 
-def record(unit: Unit, entries: Sequence[Entry], begun: Sequence[ClaimedJob] = ()) -> Tally:
+def record(unit: Unit, entries: Sequence[Entry], *, wait: bool = True) -> tuple[Tally, set[int]]:
     """Write what becomes of claimed jobs.
 
-    The fenced change of the job comes first: a job that somebody else has taken over meanwhile changes nothing. Then
-    their runs are locked, so that nobody stops them meanwhile.
+    The jobs are locked first: one that somebody else has taken over meanwhile changes nothing. Then their runs, so that
+    nobody stops them meanwhile.
 
     Args:
         unit: A unit of its own.
         entries: The jobs.
-        begun: Jobs whose calls had begun, and whose end nobody will tell: they are left to their lease.
+        wait: Wait for runs that other units have locked; else their jobs keep their claim for longer.
 
     Returns:
-        How many messages ended here.
+        How many messages ended here, and the ids of the jobs that are still to be recorded.
     """
-    leaving = [entry.task.job for entry in entries if entry.ruling.due_at is None]
-    staying = [_later(unit, entry) for entry in entries if entry.ruling.due_at is not None]
-    held = claiming.acknowledge(unit, leaving, staying)
-    claiming.note_begun(unit, begun)
+    held = claiming.held(unit, [entry.task.job for entry in entries])
     mine = [entry for entry in entries if entry.task.job.id in held]
-    endings.lock_runs(unit, [entry.task.job.run for entry in mine])
-    return _write(unit, mine)
+    locked = endings.lock_runs(unit, [entry.task.job.run for entry in mine], wait=wait)
+    left = [] if wait else [entry for entry in mine if entry.task.job.run not in locked]
+    claiming.renew(unit, [entry.task.job for entry in left], unit.now + LEASE)
+    waiting = {entry.task.job.id for entry in left}
+    return settle(unit, [entry for entry in mine if entry.task.job.id not in waiting]), waiting
 
 
 def settle(unit: Unit, entries: Sequence[Entry]) -> Tally:
-    """Write what becomes of jobs without a call; this unit has locked them, and their runs.
+    """Write what becomes of jobs that this unit has locked, and their runs.
 
     Args:
-        unit: The unit of the claim.
+        unit: A unit that may write.
         entries: The jobs.
     """
     claiming.drop(unit, [entry.task.job[:2] for entry in entries if entry.ruling.due_at is None])
     claiming.free(unit, [_later(unit, entry) for entry in entries if entry.ruling.due_at is not None])
-    return _write(unit, entries)
-
-
-def _write(unit: Unit, entries: Sequence[Entry]) -> Tally:
     messages = [entry for entry in entries if entry.task.message is not None]
     _attempts(unit, messages)
     _messages(unit, messages)

@@ -88,6 +88,7 @@ class Window:
         since: The last number of `stops` that the claim has seen.
         deadline: From then on (`clock.monotonic`) the budget of the drain is spent; the first call begins in any case.
         closes: From then on (`clock.monotonic`) what was looked at when it was claimed is too old.
+        is_used: A call has begun in it.
         lock: Held while it is decided whether a call begins.
     """
 
@@ -97,15 +98,22 @@ class Window:
     since: int = 0
     deadline: float | None = None
     closes: float | None = None
+    is_used: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def is_open(self, now: datetime) -> bool:
-        """Whether one more call may begin; the first one opens the window."""
-        present = monotonic()
-        if self.closes is None:
-            self.closes = present + BEGINS_WITHIN
-            return now < self.lease_until
-        return now < self.lease_until and present < min(self.closes, self.deadline or self.closes)
+    def open(self) -> None:
+        """The claim is committed."""
+        self.closes = monotonic() + BEGINS_WITHIN
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what was looked at when it was claimed is too old."""
+        return self.closes is not None and monotonic() >= self.closes
+
+    def is_open(self) -> bool:
+        """Whether one more call may begin."""
+        is_spent = self.is_used and self.deadline is not None and monotonic() >= self.deadline
+        return not self.is_late and not is_spent and self.clock.now() < self.lease_until
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +153,7 @@ class Call:
         with window.lock:
             spared = window.stops.spares(facts.run, facts.subscriber_row, window.since)
             self.has_begun = spared and not self.is_revoked
+            window.is_used = window.is_used or self.has_begun
         return self.has_begun
 
     def revoke(self) -> bool:
@@ -152,6 +161,10 @@ class Call:
         with self.window.lock:
             self.is_revoked = not self.has_begun
         return self.is_revoked
+
+
+NOT_OURS = (GeneratorExit, asyncio.CancelledError)
+"""What ends something else than this process where a function that blocks raises it: a failure as any other."""
 
 
 def make(call: Call) -> Outcome:
@@ -174,7 +187,7 @@ def make(call: Call) -> Outcome:
             _discard(answer)
             raise PermanentDeliveryError(f"{_name(call.sender.send)} is async: it needs an `AsyncEngine`")
         return _answered(call, ready, started, answer)
-    except Exception as error:
+    except (Exception, *NOT_OURS) as error:
         return _raised(call, ready, started, error)
 
 
@@ -195,7 +208,9 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
     send = call.sender.send
     try:
         inline = call.sender.quick or is_async(send)
-        answer = send(ready.argument) if inline else _told(await in_thread(_tried, send, ready.argument))
+        answer, error = (send(ready.argument), None) if inline else await in_thread(_tried, send, ready.argument)
+        if error is not None:
+            return _raised(call, ready, started, error)
         if is_awaitable(answer):
             answer = await answer
         return _answered(call, ready, started, answer)
@@ -208,19 +223,12 @@ async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
         return _raised(call, ready, started, error)
 
 
-def _tried(send: Function, argument: Any) -> tuple[Any, Exception | None]:
+def _tried(send: Function, argument: Any) -> tuple[Any, BaseException | None]:
     """Call a function in a thread; what it raises comes back as a value."""
     try:
         return send(argument), None
-    except Exception as error:  # a future that were to hold a StopIteration would never end
+    except (Exception, *NOT_OURS) as error:  # a future that were to hold a StopIteration would never end
         return None, error
-
-
-def _told(tried: tuple[Any, Exception | None]) -> Any:
-    answer, error = tried
-    if error is not None:
-        raise error
-    return answer
 
 
 def is_async(function: Function) -> bool:
@@ -231,7 +239,7 @@ def is_async(function: Function) -> bool:
 def _ready(call: Call, now: datetime) -> Prepared | Outcome:
     """What the call is made with; from here on it has begun."""
     call.since = monotonic()
-    if not call.window.is_open(now):
+    if not call.window.is_open():
         return Outcome("unsent", now, now)
     try:
         ready = call.prepare()
@@ -249,6 +257,7 @@ def renew(calls: Collection[Call], unit: Unit) -> None:
 def overdue(call: Call, seconds: float) -> Outcome:
     """The outcome of a call whose end nobody waits for any more."""
     now = call.window.clock.now()
+    call.seconds = seconds
     return Outcome("overdue", now - timedelta(seconds=seconds), now, error=f"no answer within {seconds:g} seconds")
 
 

@@ -7,13 +7,14 @@ import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.sending import Call, make_awaited, overdue
-from notifykit.doors.calling import RENEWAL, Ended
+from notifykit.doors.calling import LAST_MOMENT, LEFT_BEHIND, RENEWAL, Ended, age
 
 logger = logging.getLogger("notifykit.doors")
 
@@ -83,14 +84,14 @@ class AsyncOneByOne:
 
 
 class Tasks:
-    """Several calls at once, each in a task; a function that blocks and hangs leaves its thread behind."""
+    """Several calls at once, each in a task; one that hangs is cancelled, and left behind with its thread."""
 
     def __init__(self, size: int, timeout: float, renew: AsyncRenew) -> None:
         """No task yet.
 
         Args:
             size: How many calls at once.
-            timeout: Seconds after which a call is cancelled.
+            timeout: Seconds after which the end of a call is not waited for any more.
             renew: Renews leases.
         """
         self._size = size
@@ -98,50 +99,93 @@ class Tasks:
         self._renew = renew
         self._todo: deque[Call] = deque()
         self._tasks: dict[asyncio.Task[Outcome | BaseException], Call] = {}
-        self._renewed = asyncio.get_running_loop().time()
+        self._renewed = monotonic()
 
     async def make(self, calls: Sequence[Call], ended: Ended) -> None:
         """Begin calls, and wait until one has ended."""
         self._todo.extend(calls)
-        while not ended and (self._todo or self._tasks):
-            self._start()
-            done, _ = await asyncio.wait(self._tasks, timeout=RENEWAL, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                self._take(task, ended)
-            now = asyncio.get_running_loop().time()
-            if now - self._renewed >= RENEWAL:
-                self._renewed = now
-                await self._renew([call for call in self._tasks.values() if call.has_begun])
+        try:
+            while not ended and (self._todo or self._tasks):
+                self._start()
+                done, _ = await asyncio.wait(self._tasks, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
+                self._take(done, ended)
+                self._leave_overdue(ended)
+                self._give_back(ended)
+                await self._keep()
+        except asyncio.CancelledError:
+            self._take([task for task in self._tasks if task.done()], ended, stops=False)
+            raise
+        except BaseException:
+            await self._stop(ended)
+            raise
+
+    async def _stop(self, ended: Ended) -> None:
+        """Begin no more calls, and hear of those that end in a moment."""
+        for call in [*self._todo, *self._tasks.values()]:
+            call.revoke()
+        if self._tasks:
+            done, _ = await asyncio.wait(self._tasks, timeout=LAST_MOMENT)
+            self._take(done, ended, stops=False)
 
     def _start(self) -> None:
         while self._todo and len(self._tasks) < self._size:
             call = self._todo.popleft()
-            self._tasks[asyncio.ensure_future(self._bounded(call))] = call
+            self._tasks[asyncio.ensure_future(_made(call))] = call
 
-    async def _bounded(self, call: Call) -> Outcome | BaseException:
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                return await make_awaited(call, _in_own_thread)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            logger.warning("the call for %s has not ended within %g seconds", call.task.key, self._timeout)
-            return overdue(call, self._timeout)
-        except (KeyboardInterrupt, SystemExit) as error:  # raised where the drain is, not in the loop
-            return error
+    def _pause(self) -> float:
+        """Seconds until somebody must be looked after."""
+        moments = [self._renewed + RENEWAL]
+        moments += [call.since + self._timeout for call in self._tasks.values() if call.has_begun]
+        moments += [call.window.closes for call in self._todo if call.window.closes is not None]
+        return max(0.001, min(moments) - monotonic())
 
-    def _take(self, task: asyncio.Task[Outcome | BaseException], ended: Ended) -> None:
-        outcome = task.result()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        ended.append((self._tasks.pop(task), outcome))
+    def _take(self, done: Iterable[asyncio.Task[Outcome | BaseException]], ended: Ended, *, stops: bool = True) -> None:
+        stopping = None
+        for task in done:
+            call = self._tasks.pop(task)
+            if task.cancelled():
+                continue
+            outcome = task.result()
+            if isinstance(outcome, BaseException):
+                stopping = outcome
+            else:
+                ended.append((call, outcome))
+        if stopping is not None and stops:
+            raise stopping
+
+    def _leave_overdue(self, ended: Ended) -> None:
+        late = [task for task, call in self._tasks.items() if call.has_begun and age(call) >= self._timeout]
+        for task in late:
+            call = self._tasks.pop(task)
+            logger.warning(LEFT_BEHIND, call.task.key, self._timeout)
+            task.cancel()
+            ended.append((call, overdue(call, self._timeout)))
+
+    def _give_back(self, ended: Ended) -> None:
+        """Let calls go that no task has come to in time."""
+        late = [call for call in self._todo if call.window.is_late]
+        for call in late:
+            self._todo.remove(call)
+            ended.append((call, call.unsent()))
+
+    async def _keep(self) -> None:
+        if monotonic() - self._renewed >= RENEWAL:
+            self._renewed = monotonic()
+            await self._renew([call for call in self._tasks.values() if call.has_begun])
 
     async def close(self) -> None:
-        """Cancel what is still under way, and wait for its end."""
+        """Cancel what is still under way; what does not end then is left behind."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=LAST_MOMENT)
+
+
+async def _made(call: Call) -> Outcome | BaseException:
+    try:
+        return await make_awaited(call, _in_own_thread)
+    except (KeyboardInterrupt, SystemExit) as error:  # raised where the drain is, not in the loop
+        return error
 
 
 async def _in_own_thread(function: Callable[..., Any], *arguments: Any) -> Any:

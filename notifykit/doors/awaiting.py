@@ -119,20 +119,23 @@ class AsyncOwnStanding(AsyncStanding):
         """A transaction of our own."""
         return Joined(self, write=write)
 
-    async def run(self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None) -> T:
+    async def run(
+        self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None, is_last: bool = False
+    ) -> T:
         """Do a piece of work in a transaction of its own; in another one where the database gives the first one up.
 
         Args:
             work: Gets the unit.
             write: It may change rows.
             wait: Seconds to wait for others; None: as long as usual.
+            is_last: Also after `close`: it tells what a drain under way has done.
 
         Raises:
             StorageError: Others were in the way, or the database is in trouble.
         """
 
         async def once() -> T:
-            async with Joined(self, write=write, wait=wait) as runs:
+            async with Joined(self, write=write, settled=is_last, wait=wait, is_last=is_last) as runs:
                 return await runs(work)
 
         return await self._again(work, once)
@@ -167,13 +170,15 @@ class AsyncOwnStanding(AsyncStanding):
     async def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
         calls = awaited_calling(options.concurrency, options.timeout, self._renew)
+        self.runtime.drains += 1
         try:
             step = next(steps)
             while True:
                 answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer = await self.run(Repeatable(step.call), write=step.write, wait=step.wait)
+                        work = Repeatable(step.call)
+                        answer = await self.run(work, write=step.write, wait=step.wait, is_last=step.is_last)
                     else:
                         await calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
@@ -184,6 +189,9 @@ class AsyncOwnStanding(AsyncStanding):
             return end.value  # type: ignore[no-any-return]
         finally:
             await calls.close()
+            self.runtime.drains -= 1
+            if self.runtime.closed and not self.runtime.drains:
+                await self.runtime.database.close()
 
     async def _renew(self, calls: Collection[Call]) -> None:
         await self.run(Repeatable(partial(renew, calls)), write=True)
@@ -215,14 +223,21 @@ class AsyncOwnStanding(AsyncStanding):
         check(self.runtime)
         await self.settle()
         self.runtime.closed = True
-        await self.runtime.database.close()
+        if not self.runtime.drains:
+            await self.runtime.database.close()
 
 
 class Opened:
     """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
 
     def __init__(
-        self, standing: AsyncOwnStanding, *, write: bool, settled: bool = False, wait: float | None = None
+        self,
+        standing: AsyncOwnStanding,
+        *,
+        write: bool,
+        settled: bool = False,
+        wait: float | None = None,
+        is_last: bool = False,
     ) -> None:
         """Prefer `async with`.
 
@@ -231,10 +246,12 @@ class Opened:
             write: Whether it may write.
             settled: What follows transactions of the host has been looked at.
             wait: Seconds to wait for others; None: as long as usual.
+            is_last: Also after `close`.
         """
         self._standing = standing
         self._write = write
         self._settled = settled
+        self._is_last = is_last
         self._hold = Hold(self)
         self._hold.wait = wait
         self._database = standing.runtime.database
@@ -243,7 +260,8 @@ class Opened:
     async def begin(self) -> tuple[Unit, Transaction]:
         """Begin it."""
         standing, runtime, hold = self._standing, self._standing.runtime, self._hold
-        runtime.check_open()
+        if not self._is_last:
+            runtime.check_open()
         if not self._settled:
             await standing.settle()
         try:

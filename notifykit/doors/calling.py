@@ -21,6 +21,9 @@ Ended = list[tuple[Call, Outcome]]
 Renew = Callable[[Collection[Call]], None]
 """Renews the leases of calls under way."""
 RENEWAL = LEASE_RENEWAL.total_seconds()
+LAST_MOMENT = 1.0
+"""Seconds in which calls under way may end when a drain is stopped."""
+LEFT_BEHIND = "the call for %s does not end within %g seconds: left behind"
 
 
 class Calling(Protocol):
@@ -80,8 +83,9 @@ class LeaseWatch:
     def over(self, calls: Sequence[Call]) -> Iterator[None]:
         """Renew the leases of those of these calls that are under way."""
         if self._thread is None and any(not call.sender.quick for call in calls):
-            self._thread = threading.Thread(target=self._watch, name="notifykit-lease", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._watch, name="notifykit-lease", daemon=True)
+            thread.start()
+            self._thread = thread
         self._calls = calls
         try:
             yield
@@ -90,7 +94,7 @@ class LeaseWatch:
 
     def _watch(self) -> None:
         while not self._over.wait(RENEWAL):
-            long = [call for call in self._calls if call.has_begun and not call.seconds and _age(call) >= RENEWAL]
+            long = [call for call in self._calls if call.has_begun and not call.seconds and age(call) >= RENEWAL]
             try:
                 if long:
                     self._renew(long)
@@ -130,22 +134,33 @@ class Threads:
         self._under_way.update(calls)
         for call in calls:
             self._todo.put(call)
-        self._start()
-        while self._under_way and not ended:
-            self._take(ended, self._pause())
-            self._leave_overdue(ended)
-            if monotonic() - self._renewed >= RENEWAL:
-                self._renewed = monotonic()
-                self._renew([call for call in self._under_way if call.has_begun])
-        while not self._done.empty():
-            self._take(ended, 0)
+        try:
+            self._start()
+            while self._under_way and not ended:
+                self._take(ended, self._pause())
+                self._leave_overdue(ended)
+                self._give_back(ended)
+                self._keep()
+            while not self._done.empty():
+                self._take(ended, 0)
+        except BaseException:
+            self._stop(ended)
+            raise
+
+    def _stop(self, ended: Ended) -> None:
+        """Begin no more calls, and hear of those that end in a moment."""
+        for call in self._under_way:
+            call.revoke()
+        deadline = monotonic() + LAST_MOMENT
+        while (left := deadline - monotonic()) > 0 and any(call.has_begun for call in self._under_way):
+            self._take(ended, left, stops=False)
 
     def _start(self) -> None:
         while len(self._threads) < min(self._size, len(self._under_way)):
             context = contextvars.copy_context()
             thread = threading.Thread(target=context.run, args=(self._serve,), name="notifykit-call", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         while (call := self._todo.get()) is not None:
@@ -158,40 +173,59 @@ class Threads:
 
     def _pause(self) -> float:
         """Seconds until somebody must be looked after."""
-        oldest = min((call.since for call in self._under_way if call.has_begun), default=monotonic())
-        return max(0.001, min(oldest + self._timeout, self._renewed + RENEWAL) - monotonic())
+        moments = [self._renewed + RENEWAL]
+        for call in self._under_way:
+            if call.has_begun:
+                moments.append(call.since + self._timeout)
+            elif call.window.closes is not None:
+                moments.append(call.window.closes)
+        return max(0.001, min(moments) - monotonic())
 
-    def _take(self, ended: Ended, seconds: float) -> None:
+    def _take(self, ended: Ended, seconds: float, *, stops: bool = True) -> None:
         try:
             call, outcome = self._done.get(timeout=seconds)
         except Empty:
             return
         if call not in self._under_way:
-            return  # it was overdue
+            return  # it was overdue, or given back
         if isinstance(outcome, BaseException):
-            raise outcome
+            self._under_way.discard(call)
+            if stops:
+                raise outcome
+            return
         self._under_way.discard(call)
         ended.append((call, outcome))
 
     def _leave_overdue(self, ended: Ended) -> None:
-        for call in [call for call in self._under_way if call.has_begun and _age(call) >= self._timeout]:
-            logger.warning(
-                "the call for %s has not ended within %g seconds and is left behind", call.task.key, self._timeout
-            )
+        for call in [call for call in self._under_way if call.has_begun and age(call) >= self._timeout]:
+            logger.warning(LEFT_BEHIND, call.task.key, self._timeout)
             self._left.add(call)
             self._under_way.discard(call)
             self._size += 1  # its thread serves nobody any more
             ended.append((call, overdue(call, self._timeout)))
             self._start()
 
+    def _give_back(self, ended: Ended) -> None:
+        """Let calls go that no thread has come to in time."""
+        for call in [call for call in self._under_way if not call.has_begun and call.window.is_late]:
+            if call.revoke():
+                self._under_way.discard(call)
+                ended.append((call, call.unsent()))
+
+    def _keep(self) -> None:
+        if monotonic() - self._renewed >= RENEWAL:
+            self._renewed = monotonic()
+            self._renew([call for call in self._under_way if call.has_begun])
+
     def close(self) -> None:
         """End the threads, but for those that are left behind."""
         for _ in self._threads:
             self._todo.put(None)
-        if not self._under_way and not self._left:
+        if not self._left and not any(call.has_begun for call in self._under_way):
             for thread in self._threads:
                 thread.join()
 
 
-def _age(call: Call) -> float:
+def age(call: Call) -> float:
+    """Seconds since it was the turn of a call."""
     return monotonic() - call.since

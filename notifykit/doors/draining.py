@@ -30,7 +30,17 @@ from notifykit.resources.references import ABSENT, event_row
 from notifykit.resources.versions import newer
 from notifykit.results import DrainReport, TriggerResult
 from notifykit.settings import ATTEMPTS, CALL_TIMEOUT
-from notifykit.store.claiming import ClaimedJob, DueAdvance, Scope, due_advances, due_calls, give_back, is_due, next_due
+from notifykit.store.claiming import (
+    ClaimedJob,
+    DueAdvance,
+    Scope,
+    due_advances,
+    due_calls,
+    give_back,
+    is_due,
+    next_due,
+    note_begun,
+)
 from notifykit.store.faults import is_crowded, is_of_the_work
 from notifykit.store.unit import Unit
 from notifykit.texts import log, words
@@ -39,10 +49,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger("notifykit.doors")
 
+Ended = Sequence[tuple[Call, Outcome]]
+
 LOST_FIRST = 16
 """One claim in so many looks first at jobs whose worker was lost."""
 NOT_STORED = "what was answered to %s cannot be stored; only how it ended is kept"
-FRUITLESS = 3
+FRUITLESS = 100
 """Claims in a row whose calls were all given back, after which a drain leaves it at that."""
 
 
@@ -54,11 +66,13 @@ class Work(Generic[T]):
         call: Gets the unit.
         write: It may change rows.
         deadline: Until when others are waited for, by `clock.monotonic`; None: as long as usual.
+        is_last: Also after `close`: it tells what was done before.
     """
 
     call: Callable[[Unit], T]
     write: bool = True
     deadline: float | None = None
+    is_last: bool = False
 
     @property
     def wait(self) -> float | None:
@@ -158,37 +172,49 @@ class _Drain:
         self.claiming = ""
         self.under_way: set[Call] = set()
         self.sent = Send(())
+        self.unrecorded: Ended = ()
 
     def work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Do what is due; whatever stops that, calls that have not begun are given back."""
+        self.unrecorded, self.runtime.unrecorded = self.runtime.unrecorded, []
         try:
             return (yield from self._work())
         except GeneratorExit:
             raise
         except BaseException:
-            if self.sent.ended or self.under_way or self.claiming:
+            if self.unrecorded or self.sent.ended or self.under_way or self.claiming:
                 try:
-                    yield Work(self._stop)
+                    self.unrecorded = yield Work(self._stop, is_last=True)
                 except Exception as error:  # what stopped the drain is what its caller is to hear of
-                    log(logger, logging.ERROR, "how calls ended could not be recorded", error=error)
+                    log(logger, logging.ERROR, "how calls ended could not be recorded yet", error=error)
+                    self.unrecorded = [*self.unrecorded, *self.sent.ended]
             raise
+        finally:
+            self.runtime.unrecorded += self.unrecorded
 
     def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
         while True:
-            before = self.done
+            before, rest = self.done, None
             if self._goes_on():
-                advances, _ = due = (yield from self._bounded(self._is_due, write=False)) or (False, False)
+                look = yield from self._bounded(self._look, write=False)
+                advances, calls, rest = look or (False, False, None)
                 if advances:
                     yield from self._advance()
-                if any(due) or self.under_way:
+                if advances or calls or self.under_way:
                     yield from self._deliver()
             if self.done > before and self._goes_on():
                 continue
             if self.under_way:
                 yield from self._send(())
                 continue
-            rest = yield from self._bounded(self._rest if self._goes_on() else self._left, write=False)
+            if self.unrecorded:
+                yield from self._record(wait=self.deadline is None)
+                if self.deadline is None:
+                    continue
+            if rest is None:
+                wanted = self._rest if self._goes_on() else self._left
+                rest = yield from self._bounded(wanted, write=False)
             return self._report(rest or Rest(self.waiting, None))
 
     def _bounded(self, call: Callable[[Unit], T], *, write: bool = True) -> Generator[Work[Any], Any, T | None]:
@@ -241,9 +267,8 @@ class _Drain:
         resumed, fruitless = self.tally.resumed, 0
         while resumed == self.tally.resumed and self._goes_on() and fruitless < FRUITLESS:
             before, calls = self.done, list[Call]()
-            room = self.runtime.pace.limit(self.concurrency, self.runtime.chunk) - len(self.under_way)
-            if room > 0:
-                calls = (yield from self._claim(room)).calls
+            if len(self.under_way) < self.concurrency:  # beside calls that take all threads more could only wait
+                calls = (yield from self._claim(self.runtime.pace.limit(self.concurrency, self.runtime.chunk))).calls
             if self.under_way:
                 yield from self._send(calls)
             elif self.done == before:
@@ -269,17 +294,20 @@ class _Drain:
 
     def _claim_each(self, limit: int) -> Generator[Work[Any], Any, Batch]:
         whole = Batch()
-        jobs: list[ClaimedJob] = yield Work(partial(self._due_calls, limit))
-        for job in jobs:
-            by = replace(self._claimant(1), scope=Scope(job=job[:2]))
-            try:
-                whole.add((yield Work(partial(claim, by=by))))
-            except Exception as error:
-                self._check(error)
-                log(logger, logging.ERROR, "a job cannot be claimed; it is tried again later", error=error)
-                ended = yield Work(partial(self._put_job_off, job, words(error)))
-                self.tally += ended or Tally()
-                self.done += ended is not None
+        for lost in (False, True):
+            jobs: list[ClaimedJob] = yield Work(partial(self._due_calls, limit, lost))
+            for job in jobs:
+                by = replace(self._claimant(1), scope=Scope(job=job[:2]))
+                try:
+                    batch: Batch = yield Work(partial(claim, by=by))
+                    whole.add(batch)
+                    self.under_way.update(batch.calls)
+                except Exception as error:
+                    self._check(error)
+                    log(logger, logging.ERROR, "a job cannot be claimed; it is tried again later", error=error)
+                    ended = yield Work(partial(self._put_job_off, job, words(error)))
+                    self.tally += ended or Tally()
+                    self.done += ended is not None
         return whole
 
     def _claimant(self, limit: int) -> Claimant:
@@ -297,8 +325,8 @@ class _Drain:
             lost_first=self.claims % LOST_FIRST == 0,
         )
 
-    def _due_calls(self, limit: int, unit: Unit) -> list[ClaimedJob]:
-        return due_calls(unit, needs=_needs(unit), limit=limit, scope=self.scope, without=newer(unit))
+    def _due_calls(self, limit: int, lost: bool, unit: Unit) -> list[ClaimedJob]:
+        return due_calls(unit, needs=_needs(unit), limit=limit, scope=self.scope, without=newer(unit), lost=lost)
 
     def _put_job_off(self, job: ClaimedJob, problem: str, unit: Unit) -> Tally | None:
         return claims.put_off(unit, job, _again(unit, job.id, job.attempt), problem)
@@ -307,40 +335,54 @@ class _Drain:
         """Make calls, and record those that have ended."""
         self.sent = send = Send(calls)
         yield send
-        yield from self._record(send.ended)
         self.under_way.difference_update(call for call, _ in send.ended)
-        self.sent = Send(())
+        self.unrecorded, self.sent = [*self.unrecorded, *send.ended], Send(())
+        yield from self._record()
         made = [call.seconds for call, outcome in send.ended if outcome.ending != "unsent"]
         self.runtime.pace.note(len(made), sum(made))
         self.done += len(made)
 
-    def _stop(self, unit: Unit) -> None:
-        """Record what is known of calls when a drain is stopped: those not begun go back, others keep their lease."""
-        ended = self.sent.ended
-        left = self.under_way - {call for call, _ in ended}
-        back = [(call, call.unsent()) for call in left if call.revoke()]
-        begun = [call.task.job for call in left if call.has_begun]
-        if ended or left:
-            _recorded([*ended, *back], begun, unit)
-        if self.claiming:
-            give_back(unit, self.claiming)
+    def _record(self, wait: bool = False) -> Generator[Work[Any], Any, None]:
+        """Record how calls ended; one by one where that fails, so that what cannot be kept costs one job only.
 
-    def _record(self, ended: Sequence[tuple[Call, Outcome]]) -> Generator[Work[Any], Any, None]:
-        """Record how calls ended; one by one where that fails, so that what cannot be kept costs one job only."""
-        if not ended:
+        Args:
+            wait: Wait for runs that others have locked; else what became of theirs is recorded later.
+        """
+        if not self.unrecorded:
             return
         try:
-            self.tally += yield Work(partial(_recorded, ended, ()))
+            yield from self._recorded(self.unrecorded, wait)
             return
         except Exception as error:
             self._check(error)
-        for call, outcome in ended:
+        for call, outcome in list(self.unrecorded):
             try:
-                self.tally += yield Work(partial(_recorded, [(call, outcome)], ()))
+                yield from self._recorded([(call, outcome)], wait)
             except Exception as error:
                 self._check(error)
                 log(logger, logging.ERROR, NOT_STORED, call.task.key, error=error)
-                self.tally += yield Work(partial(_recorded, [(call, outcome.bare(words(error)))], ()))
+                yield from self._recorded([(call, outcome.bare(words(error)))], wait)
+
+    def _recorded(self, ended: Ended, wait: bool) -> Generator[Work[Any], Any, None]:
+        tally, left = yield Work(partial(_record, ended, wait), is_last=True)
+        self.tally += tally
+        done = {call.task.job.id for call, _ in ended} - left
+        self.unrecorded = [each for each in self.unrecorded if each[0].task.job.id not in done]
+
+    def _stop(self, unit: Unit) -> Ended:
+        """Record what is known of calls when a drain is stopped: those not begun go back, others keep their lease.
+
+        Returns:
+            What is still to be recorded.
+        """
+        ended = [*self.unrecorded, *self.sent.ended]
+        left = self.under_way - {call for call, _ in ended}
+        back = [(call, call.unsent()) for call in left if call.revoke()]
+        note_begun(unit, [call.task.job for call in left if call.has_begun])
+        if self.claiming:
+            give_back(unit, self.claiming)
+        _, waiting = _record([*ended, *back], False, unit)
+        return [each for each in ended if each[0].task.job.id in waiting]
 
     # -- the end
 
@@ -349,8 +391,10 @@ class _Drain:
         if not is_of_the_work(error):
             raise error
 
-    def _is_due(self, unit: Unit) -> tuple[bool, bool]:
-        return is_due(unit, needs=_needs(unit), scope=self.scope, without=newer(unit))
+    def _look(self, unit: Unit) -> tuple[bool, bool, Rest | None]:
+        """Whether runs are due to go on, and calls to be made; where none are, what is left."""
+        due = is_due(unit, needs=_needs(unit), scope=self.scope, without=newer(unit))
+        return (*due, None if any(due) or self.under_way or self.unrecorded else self._rest(unit))
 
     def _rest(self, unit: Unit) -> Rest:
         return Rest(waiting_for(unit, self.senders, self.scope.event), _next_due(unit))
@@ -367,14 +411,14 @@ class _Drain:
         return DrainReport(self.advanced, self.tally.sent, self.tally.failed, dict(rest.waiting_for), rest.next_due)
 
 
-def _recorded(ended: Sequence[tuple[Call, Outcome]], begun: Sequence[ClaimedJob], unit: Unit) -> Tally:
+def _record(ended: Ended, wait: bool, unit: Unit) -> tuple[Tally, set[int]]:
     entries = [
         Entry(call.task, ruling, outcome, call.sender.name)
         for call, outcome in ended
         if (ruling := after_call(call.task, outcome, unit.now)) is not None
     ]
-    abandoned = [call.task.job for call, outcome in ended if outcome.ending == "abandoned"]
-    return record(unit, entries, [*begun, *abandoned])
+    note_begun(unit, [call.task.job for call, outcome in ended if outcome.ending == "abandoned"])
+    return record(unit, entries, wait=wait)
 
 
 def _again(unit: Unit, job: int, attempt: int) -> datetime | None:

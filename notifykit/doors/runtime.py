@@ -47,6 +47,8 @@ class Runtime(forks.Forked, Generic[D]):
         chunk: Runs a chunk.
         awaited: The engine is awaited.
         pending: Effects of host transactions whose end nobody tells.
+        unrecorded: Calls that have ended, and how, which could not be recorded yet: the next drain does.
+        drains: How many drains are under way: the last one closes what was closed meanwhile.
         inside: The unit that each thread or task has open.
     """
 
@@ -63,6 +65,8 @@ class Runtime(forks.Forked, Generic[D]):
     chunk: int = 0
     pending: list[Pending] = field(default_factory=list)
     inside: dict[Owner, Hold] = field(default_factory=dict)
+    unrecorded: list[Any] = field(default_factory=list)
+    drains: int = 0
     closed: bool = False
     noted_loop: bool = False
     _claims: Iterator[int] = field(default_factory=count, repr=False)
@@ -89,6 +93,8 @@ class Runtime(forks.Forked, Generic[D]):
         """In a child: a name of its own to claim by, and nothing that its parent is in the middle of."""
         self.owner = new_owner()
         self.pending = []
+        self.unrecorded = []
+        self.drains = 0
         self.inside = {}
 
     def next_claim(self) -> str:

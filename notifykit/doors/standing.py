@@ -85,13 +85,14 @@ class Standing(Place["Database", "Standing"]):
 class OwnStanding(Standing):
     """On the engine itself: each piece of work is a transaction."""
 
-    def run(self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None) -> T:
+    def run(self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None, is_last: bool = False) -> T:
         """Do a piece of work in a transaction of its own; in another one where the database gives the first one up.
 
         Args:
             work: Gets the unit.
             write: It may change rows.
             wait: Seconds to wait for others; None: as long as usual.
+            is_last: Also after `close`: it tells what a drain under way has done.
 
         Raises:
             StorageError: Others were in the way, or the database is in trouble.
@@ -99,7 +100,7 @@ class OwnStanding(Standing):
         tries = Tries(self.runtime.owner, work)
         while True:
             try:
-                return self._once(work, write=write, frame=sys._getframe(), wait=wait)
+                return self._once(work, write=write, frame=sys._getframe(), wait=wait, is_last=is_last)
             except StorageError as error:
                 seconds = tries.pause(error)
             pause(seconds)
@@ -112,8 +113,10 @@ class OwnStanding(Standing):
         frame: FrameType,
         settled: bool = False,
         wait: float | None = None,
+        is_last: bool = False,
     ) -> T:
-        with Opened(self, _same, write=write, frame=frame, settled=settled, wait=wait) as unit:
+        opened = Opened(self, _same, write=write, frame=frame, settled=settled or is_last, wait=wait, is_last=is_last)
+        with opened as unit:
             return work(unit)
 
     def scoped(self, tenant: str | None) -> OwnStanding:
@@ -135,13 +138,15 @@ class OwnStanding(Standing):
         from notifykit.doors.draining import Work
 
         calls = calling(options.concurrency, options.timeout, self._renew)
+        self.runtime.drains += 1
         try:
             step = next(steps)
             while True:
                 answer: Any = None
                 try:
                     if isinstance(step, Work):
-                        answer = self.run(Repeatable(step.call), write=step.write, wait=step.wait)
+                        work = Repeatable(step.call)
+                        answer = self.run(work, write=step.write, wait=step.wait, is_last=step.is_last)
                     else:
                         calls.make(step.calls, step.ended)
                 except BaseException as error:  # the way of due work decides
@@ -152,6 +157,9 @@ class OwnStanding(Standing):
             return end.value  # type: ignore[no-any-return]
         finally:
             calls.close()
+            self.runtime.drains -= 1
+            if self.runtime.closed and not self.runtime.drains:
+                self.runtime.database.close()
 
     def _renew(self, calls: Collection[Call]) -> None:
         from notifykit.delivery.sending import renew
@@ -184,7 +192,8 @@ class OwnStanding(Standing):
         check(self.runtime)
         self.settle()
         self.runtime.closed = True
-        self.runtime.database.close()
+        if not self.runtime.drains:
+            self.runtime.database.close()
 
 
 class Opened(Generic[D]):
@@ -200,6 +209,7 @@ class Opened(Generic[D]):
         settled: bool = False,
         turn: Turn | None = None,
         wait: float | None = None,
+        is_last: bool = False,
     ) -> None:
         """Prefer `with`.
 
@@ -211,11 +221,13 @@ class Opened(Generic[D]):
             settled: What follows transactions of the host has been looked at.
             turn: Of the doors on it.
             wait: Seconds to wait for others; None: as long as usual.
+            is_last: Also after `close`.
         """
         self._standing = standing
         self._given = given
         self._write = write
         self._settled = settled
+        self._is_last = is_last
         self._turn = turn
         self._database = standing.runtime.database
         self._unit: Unit | None = None
@@ -225,7 +237,8 @@ class Opened(Generic[D]):
     def __enter__(self) -> D:
         """Begin it."""
         standing, runtime, hold = self._standing, self._standing.runtime, self._hold
-        runtime.check_open()
+        if not self._is_last:
+            runtime.check_open()
         note_loop(runtime)
         if not self._settled:
             standing.settle()

@@ -36,7 +36,7 @@ from notifykit.resources.references import (
 from notifykit.results import Attempt, Message, MessageDetails, Page
 from notifykit.store import traces
 from notifykit.store.claiming import drop
-from notifykit.store.endings import FREE_JOBS, lock_runs, shown
+from notifykit.store.endings import JOBS, lock_runs, shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, within
 from notifykit.store.unit import Namespace, Unit, query, verb
@@ -368,7 +368,7 @@ def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
     """
     runs = sorted({number >> STEP_BITS for number in messages})
     wanted = set(messages)
-    drop(unit, [(due_at, number) for due_at, number in FREE_JOBS.rows(unit, runs=runs) if number in wanted])
+    drop(unit, [(at, number) for at, number, _, owner in JOBS.rows(unit, runs=runs) if number in wanted and not owner])
     taken = {row[0] for row in OTHER_JOBS.rows(unit, runs=runs, now=unit.now)}
     columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
     rows = []

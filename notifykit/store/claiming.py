@@ -30,6 +30,7 @@ class ClaimedJob(NamedTuple):
         attempt: Counts this claim.
         rescues: How many workers were lost in its call.
         previous_lease: When the lease of a worker that was lost in its call ended; None where no call had begun.
+        is_lost: Another worker had claimed it.
     """
 
     due_at: datetime
@@ -42,6 +43,7 @@ class ClaimedJob(NamedTuple):
     attempt: int
     rescues: int
     previous_lease: datetime | None
+    is_lost: bool = False
     owner: str = ""
 
 
@@ -160,8 +162,8 @@ POSTPONE = Statement(
         lease_until=None,
     )
 )
-FENCED = (*THIS, col(Job.owner) == bindparam("held_by"))
-RENEW = Statement(update(Job).where(*FENCED).values(lease_until=bindparam("lease_until")))
+FENCED = (*THIS, within(col(Job.owner), "owners"))
+RENEW = Statement(update(Job).where(*FENCED).values(owner=bindparam("owner"), lease_until=bindparam("lease_until")))
 BEGUN = Statement(update(Job).where(*FENCED).values(owner=bindparam("owner")))
 GIVE_BACK = Statement(
     update(Job)
@@ -199,6 +201,7 @@ def claim(
 ) -> list[ClaimedJob]:
     """Take due jobs that are free, or one whose worker was lost: `due_calls` and `take` at once."""
     jobs = due_calls(unit, needs=needs, limit=limit, scope=scope)
+    jobs = jobs or due_calls(unit, needs=needs, limit=1, scope=scope, lost=True)
     return take(unit, jobs, owner=owner, lease_until=lease_until)
 
 
@@ -209,11 +212,11 @@ def due_calls(
     limit: int,
     scope: Scope = EVERYTHING,
     without: Sequence[int] = (),
-    lost_first: bool = False,
+    lost: bool = False,
 ) -> list[ClaimedJob]:
-    """Due calls that are free, else one whose worker's lease has ended, locked until the unit ends.
+    """Due calls that are free, or those whose worker's lease has ended, locked until the unit ends.
 
-    Whoever was lost in a call may have been killed by it: such a job is tried alone, and after those that are free.
+    Whoever was lost in a call may have been killed by it: such a job is to be tried alone.
 
     Args:
         unit: The unit in which they are taken.
@@ -221,25 +224,22 @@ def due_calls(
         limit: How many at most.
         scope: Only this work.
         without: Versions whose work is left to other processes.
-        lost_first: The other way round, so that they are not forgotten where free ones never end.
+        lost: Those whose worker's lease has ended.
 
     Returns:
         The jobs by due time as `take` leaves them, but for their owner.
     """
-    kinds = ((FREE_CALLS, limit), (LOST_CALLS, 1))
-    for due, most in reversed(kinds) if lost_first else kinds:
-        if found := _rows(due, unit, scope, without, needs=["", *needs], limit=most):
-            return [_claimed(*row) for row in found]
-    return []
+    due = LOST_CALLS if lost else FREE_CALLS
+    return [_claimed(*row) for row in _rows(due, unit, scope, without, needs=["", *needs], limit=limit)]
 
 
 def _claimed(*row: Any) -> ClaimedJob:
     *known, attempt, rescues, owner, lease = row
     if not owner:
-        return ClaimedJob._make((*known, attempt + 1, rescues, None, ""))
+        return ClaimedJob._make((*known, attempt + 1, rescues, None, False, ""))
     if owner.endswith(BEHIND):
-        return ClaimedJob._make((*known, attempt, rescues, None, ""))
-    return ClaimedJob._make((*known, attempt + 1, rescues + 1, lease, ""))
+        return ClaimedJob._make((*known, attempt, rescues, None, True, ""))
+    return ClaimedJob._make((*known, attempt + 1, rescues + 1, lease, True, ""))
 
 
 def take(
@@ -276,20 +276,13 @@ def take(
 
 
 def renew(unit: Unit, jobs: Iterable[ClaimedJob], lease_until: datetime) -> None:
-    """Keep jobs whose calls take long; one that was lost meanwhile stays lost."""
-    RENEW.many(unit, [_fenced(job) | {"lease_until": lease_until} for job in sorted(jobs)])
+    """Keep jobs whose calls are under way and take long; one that was lost meanwhile stays lost."""
+    RENEW.many(unit, [_begun(job) | {"lease_until": lease_until} for job in sorted(jobs)])
 
 
 def note_begun(unit: Unit, jobs: Iterable[ClaimedJob]) -> None:
     """Note of calls that waited behind others that they had begun, and that nobody will tell how they end."""
-    BEGUN.many(
-        unit,
-        [
-            _fenced(job) | {"owner": job.owner.removesuffix(BEHIND)}
-            for job in sorted(jobs)
-            if job.owner.endswith(BEHIND)
-        ],
-    )
+    BEGUN.many(unit, [_begun(job) for job in sorted(jobs) if job.owner.endswith(BEHIND)])
 
 
 def give_back(unit: Unit, owner: str) -> None:
@@ -335,25 +328,6 @@ def postpone(unit: Unit, job: tuple[datetime, int], until: datetime, attempt: in
     POSTPONE.run(unit, at=job[0], job=job[1], until=until, attempt=attempt, rescues=0)
 
 
-def acknowledge(unit: Unit, done: Sequence[ClaimedJob], later: Sequence[Later] = ()) -> set[int]:
-    """End claims: jobs whose work is done go, others are due again.
-
-    It comes first in its unit, and only what it returns is gone on with.
-
-    Args:
-        unit: The unit that records what the work came to.
-        done: Claimed jobs whose work is done.
-        later: Claimed jobs that are to be free again.
-
-    Returns:
-        The ids of the jobs that were still this claim's.
-    """
-    held = _held(unit, [*done, *(each.job for each in later)])
-    drop(unit, [job[:2] for job in done if job.id in held])
-    free(unit, [each for each in later if each.job.id in held])
-    return held
-
-
 def free(unit: Unit, later: Iterable[Later]) -> None:
     """Let jobs that this unit has locked be free, and due later."""
     POSTPONE.many(
@@ -392,14 +366,17 @@ def _rows(due: Due, unit: Unit, scope: Scope, without: Sequence[int], **values: 
     return (but if without else whole).rows(unit, now=unit.now, **scope.values, **values)
 
 
-def _fenced(job: ClaimedJob) -> dict[str, Any]:
-    return {"at": job.due_at, "job": job.id, "held_by": job.owner}
+def _begun(job: ClaimedJob) -> dict[str, Any]:
+    owner = job.owner.removesuffix(BEHIND)
+    return {"at": job.due_at, "job": job.id, "owners": [owner, owner + BEHIND], "owner": owner}
 
 
-def _held(unit: Unit, claims: Sequence[ClaimedJob]) -> set[int]:
-    """Which claims still hold, their rows locked."""
+def held(unit: Unit, claims: Sequence[ClaimedJob]) -> set[int]:
+    """The ids of the jobs that are still these claims', their rows locked."""
     if not claims:
         return set()
     rows = HELD.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
-    there = {(due_at, job): (owner, attempt) for due_at, job, owner, attempt in rows}
-    return {job.id for job in claims if there.get((job.due_at, job.id)) == (job.owner, job.attempt)}
+    there = {(due_at, job): (owner.removesuffix(BEHIND), attempt) for due_at, job, owner, attempt in rows}
+    return {
+        job.id for job in claims if there.get((job.due_at, job.id)) == (job.owner.removesuffix(BEHIND), job.attempt)
+    }

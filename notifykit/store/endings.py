@@ -65,20 +65,25 @@ def sent_messages(*scopes: str) -> Statement:
 _RUNS = select(run.c.id, run.c.status).where(within(run.c.id, "ids")).order_by(run.c.id)
 LOCK = Statement(_RUNS.with_for_update())
 TRY_LOCK = Statement(_RUNS.with_for_update(skip_locked=True))
-FREE_JOBS = Statement(
-    select(job.c.due_at, job.c.id)
-    .where(within(job.c.run, "runs"), job.c.owner == "")
+JOBS = Statement(
+    select(job.c.due_at, job.c.id, job.c.kind, job.c.owner)
+    .where(within(job.c.run, "runs"))
     .order_by(job.c.due_at, job.c.id)
     .with_for_update(skip_locked=True)
 )
-"""The jobs that can be had without waiting. Who has another one cannot have its run, and leaves it: it stays a hint."""
+"""The jobs that can be had without waiting, as they are now. Who has another free one cannot have its run, and leaves
+it: it stays a hint."""
 CLAIMED = Statement(select(job.c.id, job.c.kind).where(within(job.c.run, "runs"), job.c.owner != ""))
+"""Also those that are being recorded, which wait for their runs."""
+_QUEUED = message.c.status == MessageStatus.QUEUED.value
 QUEUED = Statement(
     select(message.c.id)
     .join_from(run, message, (message.c.id >= run.c.id * 64) & (message.c.id < run.c.id * 64 + 64))
-    .where(within(run.c.id, "runs"), message.c.status == MessageStatus.QUEUED.value)
-    .order_by(message.c.id)
-    .with_for_update(of=message)
+    .where(within(run.c.id, "runs"), _QUEUED)
+)
+"""Read without a lock: MariaDB would lock what lies between them too, and with it the messages of other runs."""
+LOCK_QUEUED = Statement(
+    select(message.c.id).where(within(message.c.id, "ids"), _QUEUED).order_by(message.c.id).with_for_update()
 )
 CANCEL_MESSAGES = Statement(
     update(message)
@@ -198,9 +203,10 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[
         How many waiting runs and queued messages were stopped, and how many calls are in flight.
     """
     numbers = sorted(runs)
-    claiming.drop(unit, [(due_at, number) for due_at, number in FREE_JOBS.rows(unit, runs=numbers)])
-    claimed = dict(CLAIMED.rows(unit, runs=numbers))
-    queued = [number for (number,) in QUEUED.rows(unit, runs=numbers)]
+    jobs = JOBS.rows(unit, runs=numbers)
+    claiming.drop(unit, [(due_at, number) for due_at, number, _, owner in jobs if not owner])
+    claimed = {number: kind for _, number, kind, owner in jobs if owner} | dict(CLAIMED.rows(unit, runs=numbers))
+    queued = _queued(unit, numbers, {number for _, number, kind, _ in jobs if kind == JobKind.DELIVER})
     stopped = [number for number in queued if number not in claimed]
     flying = [number for number in queued if number in claimed]
     if stopped:
@@ -213,6 +219,12 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[
     drop_unlisted(unit, numbers)
     unit.stop(runs=numbers)
     return len(stopped) + len(waiting), len(flying) + list(claimed.values()).count(JobKind.CUSTOM)
+
+
+def _queued(unit: Unit, runs: Sequence[int], of_jobs: set[int]) -> list[int]:
+    """The queued messages of runs, locked; those of jobs too, which may be newer than a host's snapshot."""
+    ids = of_jobs.union(number for (number,) in QUEUED.rows(unit, runs=runs))
+    return [number for (number,) in LOCK_QUEUED.rows(unit, ids=sorted(ids))] if ids else []
 
 
 def fail(unit: Unit, runs: Sequence[int], reason: str) -> None:

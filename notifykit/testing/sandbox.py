@@ -16,7 +16,7 @@ from notifykit.testing.clock import FakeClock
 from notifykit.testing.kit import AsyncKit, Kit
 from notifykit.testing.outbox import Outbox
 
-SWAPPED = ("database", "clock", "registry", "outbox", "pending", "closed")
+SWAPPED = ("database", "clock", "registry", "outbox", "pending", "unrecorded", "closed")
 """The parts of an engine's runtime that a sandbox has of its own."""
 
 
@@ -79,7 +79,7 @@ def _swapped(runtime: Runtime[Any], database: Database | AsyncDatabase) -> Itera
     before = {part: getattr(runtime, part) for part in SWAPPED}
     clock, registry = FakeClock(), runtime.registry.fork()
     outbox = Outbox(lambda: registry.registered.keys())
-    ours: tuple[Any, ...] = (database, clock, registry, outbox.send, [], False)
+    ours: tuple[Any, ...] = (database, clock, registry, outbox.send, [], [], False)
     try:
         vars(runtime).update(zip(SWAPPED, ours, strict=True))
         yield clock, outbox

@@ -94,16 +94,23 @@ def test_a_call_is_not_made_once_its_lease_is_over() -> None:
     assert made == []
 
 
-def test_the_first_call_of_a_claim_opens_the_window_for_the_others() -> None:
+def test_a_call_begins_soon_after_its_claim_or_not_at_all() -> None:
     made: list[Any] = []
-    for limits in ({"deadline": monotonic() - 1}, {"deadline": monotonic() + 60}):
-        first = call(made.append, **limits)
-        second = replace(first, sender=first.sender)
-        assert make(first).ending == "sent"
-        assert make(second).ending == ("sent" if limits["deadline"] > monotonic() else "unsent")
-        first.window.closes = monotonic() - 1
-        assert make(replace(second)).ending == "unsent"
+    first = call(made.append, deadline=monotonic() - 1)
+    first.window.open()
+    assert make(first).ending == "sent"  # the first one of a claim, whatever the budget
+    assert make(replace(first, has_begun=False)).ending == "unsent"
+    second = call(made.append, deadline=monotonic() + 60)
+    second.window.open()
+    assert [make(replace(second)).ending for _ in range(2)] == ["sent", "sent"]
+    second.window.closes = monotonic() - 1
+    assert make(replace(second)).ending == "unsent"
     assert len(made) == 3
+
+
+@pytest.mark.parametrize("error", [GeneratorExit(), asyncio.CancelledError()])
+def test_what_ends_something_else_is_a_failure_as_any_other(error: BaseException) -> None:
+    assert make(call(raising(error))).ending == "transient"
 
 
 @pytest.mark.parametrize(

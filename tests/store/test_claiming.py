@@ -39,6 +39,15 @@ def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
     return claiming.claim(unit, owner=owner, lease_until=unit.now + LEASE, **given)
 
 
+def acknowledge(unit: Unit, done: list[ClaimedJob], later: Iterable[Later] = ()) -> set[int]:
+    """End claims that still hold, as a record does."""
+    later = list(later)
+    held = claiming.held(unit, [*done, *(each.job for each in later)])
+    claiming.drop(unit, [job[:2] for job in done if job.id in held])
+    claiming.free(unit, [each for each in later if each.job.id in held])
+    return held
+
+
 def free(jobs: Iterable[ClaimedJob], until: datetime, *, burned: bool) -> list[Later]:
     return [Later(job, until, job.attempt if burned else job.attempt - 1, job.rescues) for job in jobs]
 
@@ -76,27 +85,29 @@ def test_a_lost_lease_is_rescued_and_its_zombie_changes_nothing(database: Databa
         (rescued,) = claim(unit, "other")
     assert (rescued.attempt, rescued.rescues, rescued.previous_lease) == (2, 1, NOW + LEASE)
     with unit_of(database, now=later) as unit:
-        assert claiming.acknowledge(unit, zombie) == set()
-        assert claiming.acknowledge(unit, [], free(zombie, later, burned=True)) == set()
+        assert acknowledge(unit, zombie) == set()
+        assert acknowledge(unit, [], free(zombie, later, burned=True)) == set()
         claiming.renew(unit, zombie, later + LEASE)
-        assert claiming.acknowledge(unit, [rescued._replace(owner="third")]) == set()
-        assert claiming.acknowledge(unit, [rescued._replace(attempt=1)]) == set()
-        assert claiming.acknowledge(unit, [rescued]) == {rescued.id}
+        assert acknowledge(unit, [rescued._replace(owner="third")]) == set()
+        assert acknowledge(unit, [rescued._replace(attempt=1)]) == set()
+        assert acknowledge(unit, [rescued]) == {rescued.id}
         assert claiming.next_due(unit, []) is None
 
 
 def test_a_job_that_waited_behind_another_call_has_burnt_nothing(database: Database) -> None:
     with unit_of(database) as unit:
-        put(unit, [1, 2, 3])
-        first, second, third = claim(unit)
+        put(unit, [1, 2, 3, 4])
+        first, second, third, fourth = claim(unit)
         claiming.note_begun(unit, [second])
-    assert [job.owner for job in (first, second, third)] == ["me", "me+", "me+"]
+        claiming.renew(unit, [fourth], unit.now + LEASE)
+    assert [job.owner for job in (first, second, third, fourth)] == ["me", "me+", "me+", "me+"]
     with unit_of(database, now=NOW + LEASE) as unit:
-        found = [claim(unit, name)[0] for name in "abc"]
+        found = [claim(unit, name)[0] for name in "abcd"]
         assert [(job.run, job.attempt, job.rescues, job.previous_lease) for job in found] == [
             (1, 2, 1, NOW + LEASE),
             (2, 2, 1, NOW + LEASE),
             (3, 1, 0, None),
+            (4, 2, 1, NOW + LEASE),
         ]
 
 
@@ -111,7 +122,8 @@ def test_a_lost_job_is_claimed_alone_and_after_free_ones(database: Database) -> 
         assert [job.run for job in claim(unit, "third")] == [2]
     with unit_of(database, now=NOW + 3 * LEASE) as unit:
         put(unit, [5])
-        assert [job.run for job in claiming.due_calls(unit, needs=[], limit=5, lost_first=True)] == [1]
+        assert [job.run for job in claiming.due_calls(unit, needs=[], limit=5, lost=True)] == [1, 2, 3, 4]
+        assert [job.run for job in claiming.due_calls(unit, needs=[], limit=5)] == [5]
 
 
 def test_a_lease_that_is_renewed_is_not_over(database: Database) -> None:
@@ -122,7 +134,7 @@ def test_a_lease_that_is_renewed_is_not_over(database: Database) -> None:
         claiming.renew(unit, jobs, unit.now + LEASE)
     with unit_of(database, now=NOW + LEASE) as unit:
         assert claim(unit, "other") == []
-        assert claiming.acknowledge(unit, jobs) == {jobs[0].id}
+        assert acknowledge(unit, jobs) == {jobs[0].id}
 
 
 def test_a_postponed_job_is_free_again_and_keeps_its_attempts(database: Database) -> None:
@@ -130,7 +142,7 @@ def test_a_postponed_job_is_free_again_and_keeps_its_attempts(database: Database
         put(unit, [1, 2])
         one, two = claim(unit)
         later = [*free([one], NOW + SECOND, burned=True), *free([two], NOW + 2 * SECOND, burned=False)]
-        assert claiming.acknowledge(unit, [], later) == {one.id, two.id}
+        assert acknowledge(unit, [], later) == {one.id, two.id}
         assert claiming.next_due(unit, []) == NOW + SECOND
         assert claim(unit) == []
     with unit_of(database, now=NOW + 2 * SECOND) as unit:
