@@ -106,17 +106,17 @@ def record(unit: Unit, entries: Sequence[Entry], *, wait: bool = True) -> tuple[
     Args:
         unit: A unit of its own.
         entries: The jobs.
-        wait: Wait for runs that other units have locked; else their jobs keep their claim for longer.
+        wait: Wait for jobs and runs that other units have locked; else the jobs keep their claim for longer.
 
     Returns:
         How many messages ended here, and the ids of the jobs that are still to be recorded.
     """
-    held = claiming.held(unit, [entry.task.job for entry in entries])
+    held, waiting = claiming.held(unit, [entry.task.job for entry in entries], wait=wait)
     mine = [entry for entry in entries if entry.task.job.id in held]
     locked = endings.lock_runs(unit, [entry.task.job.run for entry in mine], wait=wait)
-    left = [] if wait else [entry for entry in mine if entry.task.job.run not in locked]
-    claiming.renew(unit, [entry.task.job for entry in left], unit.now + LEASE)
-    waiting = {entry.task.job.id for entry in left}
+    left = [] if wait else [entry.task.job for entry in mine if entry.task.job.run not in locked]
+    claiming.renew(unit, left, unit.now + LEASE)
+    waiting |= {job.id for job in left}
     return settle(unit, [entry for entry in mine if entry.task.job.id not in waiting]), waiting
 
 

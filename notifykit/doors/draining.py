@@ -355,13 +355,19 @@ class _Drain:
             return
         except Exception as error:
             self._check(error)
+        in_the_way = None
         for call, outcome in list(self.unrecorded):
             try:
                 yield from self._recorded([(call, outcome)], wait)
             except Exception as error:
+                if isinstance(error, StorageError) and is_crowded(error):
+                    in_the_way = error  # it is kept, and so are the others that are still to come
+                    continue
                 self._check(error)
                 log(logger, logging.ERROR, NOT_STORED, call.task.key, error=error)
                 yield from self._recorded([(call, outcome.bare(words(error)))], wait)
+        if in_the_way is not None:
+            raise in_the_way
 
     def _recorded(self, ended: Ended, wait: bool) -> Generator[Work[Any], Any, None]:
         tally, left = yield Work(partial(_record, ended, wait), is_last=True)

@@ -144,12 +144,14 @@ CLAIM = Statement(
         lease_until=bindparam("lease_until"),
     )
 )
-HELD = Statement(
+_CLAIMS = (
     select(col(Job.due_at), col(Job.id), col(Job.owner), col(Job.attempt))
     .where(within(col(Job.run), "runs"), within(col(Job.id), "jobs"))
     .order_by(col(Job.run), col(Job.id))
-    .with_for_update()
 )
+HELD = Statement(_CLAIMS.with_for_update())
+TRY_HELD = Statement(_CLAIMS.with_for_update(skip_locked=True))
+CLAIMS = Statement(_CLAIMS)
 DROP = Statement(delete(Job).where(*THIS))
 POSTPONE = Statement(
     update(Job)
@@ -371,11 +373,26 @@ def _begun(job: ClaimedJob) -> dict[str, Any]:
     return {"at": job.due_at, "job": job.id, "owners": [owner, owner + BEHIND], "owner": owner}
 
 
-def held(unit: Unit, claims: Sequence[ClaimedJob]) -> set[int]:
-    """The ids of the jobs that are still these claims', their rows locked."""
+def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool = True) -> tuple[set[int], set[int]]:
+    """Which jobs are still these claims'.
+
+    Args:
+        unit: The unit that records what their work came to.
+        claims: The jobs as they were claimed.
+        wait: Wait for those that another unit has locked.
+
+    Returns:
+        The ids of those that are locked now, and of those that another unit has locked.
+    """
     if not claims:
-        return set()
-    rows = HELD.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
+        return set(), set()
+    mine = _still(unit, claims, HELD if wait else TRY_HELD)
+    rest = [job for job in claims if job.id not in mine]
+    return mine, set() if wait or not rest else _still(unit, rest, CLAIMS)
+
+
+def _still(unit: Unit, claims: Sequence[ClaimedJob], statement: Statement) -> set[int]:
+    rows = statement.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
     there = {(due_at, job): (owner.removesuffix(BEHIND), attempt) for due_at, job, owner, attempt in rows}
     return {
         job.id for job in claims if there.get((job.due_at, job.id)) == (job.owner.removesuffix(BEHIND), job.attempt)

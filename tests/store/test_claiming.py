@@ -42,7 +42,7 @@ def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
 def acknowledge(unit: Unit, done: list[ClaimedJob], later: Iterable[Later] = ()) -> set[int]:
     """End claims that still hold, as a record does."""
     later = list(later)
-    held = claiming.held(unit, [*done, *(each.job for each in later)])
+    held, _ = claiming.held(unit, [*done, *(each.job for each in later)])
     claiming.drop(unit, [job[:2] for job in done if job.id in held])
     claiming.free(unit, [each for each in later if each.job.id in held])
     return held
