@@ -187,6 +187,8 @@ class AsyncDatabase(forks.Forked):
                 await self._turns.take(hold)
             await self._runner.run(lambda: opened.append(self._database.begin(write, hold)))
             return Transaction(opened[0], self._runner)
+        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
+            raise
         except BaseException:
             await self.give_up(hold)
             raise
@@ -213,6 +215,8 @@ class AsyncDatabase(forks.Forked):
         end = self._database.commit if commit else self._database.rollback
         try:
             await self._runner.run(end, connection)
+        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
+            raise
         except BaseException:
             await self.give_up(hold)
             raise
@@ -220,10 +224,10 @@ class AsyncDatabase(forks.Forked):
 
     async def give_up(self, hold: Hold) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
-        for connection in hold.open():
-            if hold.pid == os.getpid():
-                await self._runner.run(self._database.rollback, connection)
-            else:
+        if hold.pid == os.getpid():
+            await self._runner.run(self._database.roll_back_all, hold)  # after what still runs there
+        else:
+            for connection in hold.open():
                 forks.leave_to_parent(connection)
         self._turns.leave(hold)
 
@@ -317,12 +321,14 @@ async def _finished(future: asyncio.Future[T]) -> T:
     """Wait for work that must not be torn: a cancelled task waits for its end, then is cancelled."""
     try:
         return await asyncio.shield(future)
-    except asyncio.CancelledError:
+    except GeneratorExit:
+        raise
+    except BaseException:
         while not future.done():
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
         if not future.cancelled():
-            future.exception()  # seen: the task ends as cancelled, whatever the work met
+            future.exception()  # seen: the task ends as cancelled or interrupted, whatever the work met
         raise
