@@ -32,7 +32,7 @@ from notifykit.signals import Signals
 from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.turns import AwaitedTurns, Hold
+from notifykit.store.turns import AwaitedTurns, Hold, current_owner
 from notifykit.store.unit import Namespace, Repeatable, Unit
 
 AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
@@ -117,7 +117,7 @@ class AsyncOwnStanding(AsyncStanding):
 
     def joined(self, *, write: bool) -> AbstractAsyncContextManager[Runs]:
         """A transaction of our own."""
-        return Joined(self, write=write)
+        return Opened(self, _runs_in, write=write)
 
     async def run(
         self, work: Callable[[Unit], T], *, write: bool, wait: float | None = None, is_last: bool = False
@@ -135,7 +135,7 @@ class AsyncOwnStanding(AsyncStanding):
         """
 
         async def once() -> T:
-            async with Joined(self, write=write, settled=is_last, wait=wait, is_last=is_last) as runs:
+            async with Opened(self, _runs_in, write=write, settled=is_last, wait=wait, is_last=is_last) as runs:
                 return await runs(work)
 
         return await self._again(work, once)
@@ -165,7 +165,12 @@ class AsyncOwnStanding(AsyncStanding):
 
     def transaction(self, door: Callable[[AsyncStanding], D]) -> AbstractAsyncContextManager[D]:
         """A door in a transaction of its own, committed at the end of the block."""
-        return Block(self, door)
+        turn = AwaitedTurn()
+
+        def given(unit: Unit, transaction: Transaction) -> D:
+            return door(AsyncUnitStanding(self.runtime, unit, transaction, turn))
+
+        return Opened(self, given, write=True, turn=turn)
 
     async def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
@@ -202,7 +207,7 @@ class AsyncOwnStanding(AsyncStanding):
             return
         for pending in ended(self.runtime):
             try:
-                async with Joined(self, write=False, settled=True) as runs:
+                async with Opened(self, _runs_in, write=False, settled=True) as runs:
                     happened = await runs(pending.happened)
             except NotifyKitError:
                 self.runtime.pending.append(pending)  # the database cannot be asked now
@@ -227,15 +232,17 @@ class AsyncOwnStanding(AsyncStanding):
             await self.runtime.database.close()
 
 
-class Opened:
+class Opened(Generic[D]):
     """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
 
     def __init__(
         self,
         standing: AsyncOwnStanding,
+        given: Callable[[Unit, Transaction], D],
         *,
         write: bool,
         settled: bool = False,
+        turn: AwaitedTurn | None = None,
         wait: float | None = None,
         is_last: bool = False,
     ) -> None:
@@ -243,79 +250,68 @@ class Opened:
 
         Args:
             standing: Where.
+            given: Makes what the block gets.
             write: Whether it may write.
             settled: What follows transactions of the host has been looked at.
+            turn: Of the doors on it, which other tasks may use too; without one the block ends in the same task.
             wait: Seconds to wait for others; None: as long as usual.
             is_last: Also after `close`.
         """
         self._standing = standing
+        self._given = given
         self._write = write
         self._settled = settled
         self._is_last = is_last
-        self._hold = Hold(self)
-        self._hold.wait = wait
+        self._turn = turn
         self._database = standing.runtime.database
         self._unit: Unit | None = None
+        self._hold = Hold(self)
+        self._hold.is_of_task = turn is None
+        self._hold.wait = wait
 
-    async def begin(self) -> tuple[Unit, Transaction]:
+    async def __aenter__(self) -> D:
         """Begin it."""
         standing, runtime, hold = self._standing, self._standing.runtime, self._hold
         if not self._is_last:
             runtime.check_open()
         if not self._settled:
             await standing.settle()
+        await self._database.arrive()
         try:
             enter(runtime, hold)
             transaction = await self._database.enter(hold, write=self._write)
-            self._unit = unit = runtime.unit(transaction.connection, tenant=standing.tenant)
-            return unit, transaction
+            self._unit = runtime.unit(transaction.connection, tenant=standing.tenant)
+            return self._given(self._unit, transaction)
+        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
+            raise
         except BaseException:
-            try:
-                await self._database.give_up(hold)
-            finally:
-                leave(runtime, hold)
+            await self._give_up()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """End it; verbs that run in other tasks come first."""
         try:
+            if self._turn is not None:
+                await self._turn.end()
             await self._database.leave(self._hold, commit=kind is None)
-        finally:
             leave(self._standing.runtime, self._hold)
+            self._hold.end()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            await self._give_up()
+            raise
         if kind is None and self._unit is not None:
             await follow_awaited(self._standing.runtime, self._unit.effects)
 
-
-class Joined(Opened):
-    """What runs sync work in a transaction of an engine's own."""
-
-    async def __aenter__(self) -> Runs:
-        """Begin it."""
-        return _runs_in(*(await self.begin()))
-
-
-class Block(Opened, Generic[D]):
-    """A door in a transaction of its own, for as long as a block lasts."""
-
-    def __init__(self, standing: AsyncOwnStanding, door: Callable[[AsyncStanding], D]) -> None:
-        """Prefer `AsyncOwnStanding.transaction`."""
-        super().__init__(standing, write=True)
-        self._door = door
-        self._turn = AwaitedTurn()
-
-    async def __aenter__(self) -> D:
-        """Begin it."""
-        return self._door(AsyncUnitStanding(self._standing.runtime, *(await self.begin()), self._turn))
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it; verbs that run in other tasks come first."""
-        async with self._turn.taken():
-            self._turn.ended = True
-        await super().__aexit__(kind, error, trace)
+    async def _give_up(self) -> None:
+        try:
+            await self._database.give_up(self._hold)
+        finally:
+            leave(self._standing.runtime, self._hold)
+            self._hold.end()
 
 
 class AwaitedTurn:
@@ -330,11 +326,16 @@ class AwaitedTurn:
         self.ended = False
         self._turns = AwaitedTurns("this transaction")
 
+    async def end(self) -> None:
+        """Let no further verb in."""
+        async with self.taken():
+            self.ended = True
+
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """Hold it; the task that holds it may take it again."""
         there = self._turns.holder
-        if there is not None and there.owner[1] is asyncio.current_task() and not there.is_gone():
+        if there is not None and there.owner == current_owner() and not there.is_gone():
             yield
             return
         async with self._turns.taken(seconds=None):

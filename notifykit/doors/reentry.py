@@ -29,7 +29,7 @@ def enter(runtime: Runtime[Any], hold: Hold) -> None:
     if there is not None:
         if not there.is_left():
             raise UnitError(INSIDE)
-        hold.left += there.open()
+        hold.left.append(there)
     runtime.inside[hold.owner] = hold
 
 

@@ -77,6 +77,7 @@ class Opened:
 
     async def __aenter__(self) -> Transaction:
         """Begin it."""
+        await self._database.arrive()
         self._transaction = transaction = await self._database.enter(self.hold, write=self._write)
         return transaction
 
@@ -172,7 +173,7 @@ class AsyncDatabase(forks.Forked):
         return Opened(self, write)
 
     async def enter(self, hold: Hold, *, write: bool) -> Transaction:
-        """Wait for the turn where there is one, and begin.
+        """Wait for the turn where there is one, and begin; `arrive` comes before.
 
         Args:
             hold: Gets what is taken.
@@ -180,11 +181,9 @@ class AsyncDatabase(forks.Forked):
 
         Raises:
             SchemaError: The tables are missing, older or newer, and may not be changed here.
-            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task; no
-                loop of asyncio runs here, or another one than that of the pool's connections.
+            UnitError: Your own transaction is open on the only connection there is, or one of ours in this task.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        await self._arrive()
         forks.look()
         opened: list[Connection] = []  # refers to it where the task is cancelled before it is told
         try:
@@ -192,6 +191,8 @@ class AsyncDatabase(forks.Forked):
                 await self._turns.take(hold)
             await self._runner.run(lambda: opened.append(self._database.begin(write, hold)))
             return Transaction(opened[0], self._runner)
+        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
+            raise
         except BaseException:
             await self.give_up(hold)
             raise
@@ -218,6 +219,8 @@ class AsyncDatabase(forks.Forked):
         end = self._database.commit if commit else self._database.rollback
         try:
             await self._runner.run(end, connection)
+        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
+            raise
         except BaseException:
             await self.give_up(hold)
             raise
@@ -225,14 +228,19 @@ class AsyncDatabase(forks.Forked):
 
     async def give_up(self, hold: Hold) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
-        for connection in hold.open():
-            if hold.pid == os.getpid():
-                await self._runner.run(self._database.rollback, connection)
-            else:
+        if hold.pid == os.getpid():
+            await self._runner.run(self._database.roll_back_all, hold)  # after what still runs there
+        else:
+            for connection in hold.open():
                 forks.leave_to_parent(connection)
         self._turns.leave(hold)
 
-    async def _arrive(self) -> None:
+    async def arrive(self) -> None:
+        """Let go of connections that belong to a loop which is closed.
+
+        Raises:
+            UnitError: No loop of asyncio runs here, or another one than that of the pool's connections.
+        """
         if (left := self._home.enter()) is not None:
             await self._runner.run(left.dispose)
 
@@ -249,7 +257,7 @@ class AsyncDatabase(forks.Forked):
             UnitError: The pool's connections belong to another loop.
         """
         if not await on_host(lambda _: self._database.has_seen(joined)):
-            await self._arrive()
+            await self.arrive()
             await self.run(self._database.make_beside)
             await on_host(lambda _: self._database.confirm(joined))
 
@@ -260,7 +268,7 @@ class AsyncDatabase(forks.Forked):
             SchemaError: They are newer than the library, or this user may not change them.
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
-        await self._arrive()
+        await self.arrive()
         forks.look()
         keeper = Opened(self, write=True)  # gone with this call
         hold = keeper.hold
@@ -339,12 +347,14 @@ async def _finished(future: asyncio.Future[T]) -> T:
     """Wait for work that must not be torn: a cancelled task waits for its end, then is cancelled."""
     try:
         return await asyncio.shield(future)
-    except asyncio.CancelledError:
+    except GeneratorExit:
+        raise
+    except BaseException:
         while not future.done():
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
         if not future.cancelled():
-            future.exception()  # seen: the task ends as cancelled, whatever the work met
+            future.exception()  # seen: the task ends as cancelled or interrupted, whatever the work met
         raise

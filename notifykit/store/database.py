@@ -205,12 +205,17 @@ class Database(forks.Forked):
 
     def give_up(self, hold: Hold) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
-        for connection in hold.open():
-            if hold.pid == os.getpid():
-                self.rollback(connection)
-            else:
+        if hold.pid == os.getpid():
+            self.roll_back_all(hold)
+        else:
+            for connection in hold.open():
                 forks.leave_to_parent(connection)
         self._turns.leave(hold)
+
+    def roll_back_all(self, hold: Hold) -> None:
+        """Roll back every connection that a hold has open, or is to give back for those before it."""
+        for connection in hold.open():
+            self.rollback(connection)
 
     def needs_turn(self, write: bool) -> bool:
         """Whether a transaction waits for its turn: SQLite has one writer, and one connection in memory."""
@@ -250,8 +255,8 @@ class Database(forks.Forked):
             return self.dialect.connect(self.engine, write=write, hold=hold)
 
     def _undo_left(self, hold: Hold) -> None:
-        for connection in hold.left:
-            if not connection.closed:
+        for each in hold.left:
+            for connection in each.open():
                 self.rollback(connection)
         hold.left.clear()
 

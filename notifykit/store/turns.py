@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +41,16 @@ CLOSER = 5
 TURN = "turn"
 WITH = {"__enter__", "__exit__"}
 
-Owner = tuple[int, "asyncio.Task[Any] | None"]
+Owner = tuple[int, "weakref.ref[asyncio.Task[Any]] | None"]
 
 
 def current_owner() -> Owner:
-    """This thread, and the task that runs in it."""
+    """This thread, and the task that runs in it; not kept by this: it keeps what it failed with."""
     try:
-        return threading.get_ident(), asyncio.current_task()
+        task = asyncio.current_task()
     except RuntimeError:
         return threading.get_ident(), None
+    return threading.get_ident(), None if task is None else weakref.ref(task)
 
 
 class Hold:
@@ -59,11 +61,12 @@ class Hold:
         pid: The process.
         frame: The running function that holds it, or gives it back: once that has ended nobody will, even if a
             traceback still refers to everything in it. It must not refer to a connection.
-        left: Connections of holders that were gone before: rolled back before this one begins.
+        is_of_task: Its task holds it, and nobody after that has ended.
+        left: Holds whose holders were gone before: what they have open is rolled back before this one begins.
         wait: Seconds to wait for others, for the turn and for SQLite's lock each; None: as long as usual.
     """
 
-    __slots__ = ("_connection", "_keeper", "frame", "left", "owner", "pid", "wait")
+    __slots__ = ("_connection", "_keeper", "frame", "is_of_task", "left", "owner", "pid", "wait")
 
     def __init__(
         self, keeper: object, frame: FrameType | None = None, lost: Callable[[Hold], object] | None = None
@@ -78,10 +81,11 @@ class Hold:
         self.owner = current_owner()
         self.pid = os.getpid()
         self._connection: weakref.ref[Connection] | None = None
-        self.left: list[Connection] = []
+        self.left: list[Hold] = []
         self.wait: float | None = None
         self._keeper: weakref.ref[object] | None = weakref.ref(keeper, lost and (lambda _: lost(self)))
         self.frame = frame
+        self.is_of_task = False
 
     @property
     def connection(self) -> Connection | None:
@@ -94,7 +98,13 @@ class Hold:
 
     def is_gone(self) -> bool:
         """Whether nobody is there any more to give it back."""
-        return self._keeper is None or self._keeper() is None or (self.frame is not None and _has_ended(self.frame))
+        if self._keeper is None or self._keeper() is None or (self.frame is not None and _has_ended(self.frame)):
+            return True
+        return self.is_of_task and self._is_done()
+
+    def _is_done(self) -> bool:
+        task = None if self.owner[1] is None else self.owner[1]()
+        return task is None or task.done()
 
     def is_left(self) -> bool:
         """The same, looked at more closely: whether only ended frames of an interrupted `with` keep it."""
@@ -112,7 +122,10 @@ class Hold:
 
     def open(self) -> list[Connection]:
         """The connections that are still to be given back."""
-        return [each for each in (*self.left, self.connection) if each is not None and not each.closed]
+        found = [connection for each in self.left for connection in each.open()]
+        if self.connection is not None and not self.connection.closed:
+            found.append(self.connection)
+        return found
 
 
 def _has_ended(frame: FrameType) -> bool:
@@ -168,7 +181,7 @@ class Turns:
         self.where = where
         self._seat: dict[str, Hold] = {}  # taken by `setdefault`, in one step that nothing tears
         self._bells = Bells()
-        self._evicting = threading.Lock()
+        self._evicting = threading.RLock()
 
     @property
     def holder(self) -> Hold | None:
@@ -209,7 +222,7 @@ class Turns:
     def _evict(self, gone: Hold, hold: Hold) -> None:
         with self._evicting:
             if self._seat.get(TURN) is gone:
-                hold.left += gone.open()
+                hold.left.append(gone)
                 self._seat[TURN] = hold
 
 
@@ -227,7 +240,7 @@ class AwaitedTurns:
             where: The file or database, as errors name it.
         """
         self.where = where
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self.holder: Hold | None = None
         self._waiting: deque[tuple[Hold, asyncio.Future[None]]] = deque()
 
@@ -274,11 +287,11 @@ class AwaitedTurns:
         with self._guard:
             there = self.holder
             if there is not None and there is not hold and not there.is_gone():
-                if there.owner[1] is not None and there.owner[1] is hold.owner[1]:
+                if there.owner[1] is not None and there.owner == hold.owner:
                     raise UnitError(RE_ENTRY.format(owner="task"))
                 return False
             if there is not None and there is not hold:
-                hold.left += there.open()
+                hold.left.append(there)
             self.holder = hold
             return True
 
@@ -288,7 +301,11 @@ class AwaitedTurns:
         self._waiting.append(mine)
         deadline = None if seconds is None else monotonic() + seconds
         try:
-            while not self._has_taken(hold):
+            for looks in count():
+                if self._has_taken(hold):
+                    break
+                if looks == CLOSER:
+                    gc.collect()  # a task that failed is a cycle, with all that it had in its hands
                 if deadline is not None and monotonic() >= deadline:
                     raise StorageError(
                         WAITED.format(where=self.where, owner="task", seconds=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import sqlite3
@@ -27,6 +28,10 @@ OURS = ("notifykit/store/", "notifykit/doors/")
 THEIRS = ("sqlalchemy/",)
 hello = nk.Workflow("hello", steps=[nk.InApp("bell", body="Hello")])
 Call = Callable[[nk.Engine, str], object]
+
+
+class SoftLimit(Exception):
+    """Celery's is an exception as others are."""
 
 
 def trigger(notify: nk.Engine, name: str) -> object:
@@ -214,6 +219,38 @@ def test_an_interruption_of_the_first_look_inside_a_hosts_transaction_stays_one(
     database.dispose()
 
 
+async def awaited_block(notify: nk.AsyncEngine) -> None:
+    async with notify.transaction() as door:
+        await door.trigger("hello", to="ada")
+
+
+async def awaited_trigger(notify: nk.AsyncEngine) -> None:
+    await notify.trigger("hello", to="ada")
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+@pytest.mark.parametrize(("call", "keep"), [(awaited_trigger, False), (awaited_trigger, True), (awaited_block, False)])
+def test_so_does_the_awaited_door(call: Callable[..., Any], keep: bool, kind: str, tmp_path: Path) -> None:
+    """An exception that arrives while a task runs; the next task neither fails nor waits for long."""
+    notify = nk.AsyncEngine(None if kind == "memory" else f"sqlite:///{tmp_path / 'app.db'}", workflows=[hello])
+    kept: BaseException | None = None
+    with asyncio.Runner() as runner:
+        runner.run(awaited_trigger(notify))
+        for number in range(0, 10**6, 2 if call is awaited_trigger else 3):
+            interrupter = Interrupter(number, OURS, kind=SoftLimit)
+            try:
+                with interrupter:
+                    runner.run(call(notify))
+            except SoftLimit as error:
+                kept = error if keep else None
+            if interrupter.at is None:
+                break
+            runner.run(notify.subscribers.upsert("bob"))
+        runner.run(notify.close())
+    assert number > 150
+    assert bool(kept) is keep
+
+
 class Storm:
     """Calls that are interrupted by a timer, at moments that a seed decides."""
 
@@ -248,10 +285,6 @@ class Storm:
             self.is_armed = False
             self.hits += 1
             raise self.kind
-
-
-class SoftLimit(Exception):
-    """Celery's is an exception as others are."""
 
 
 def stormed(notify: nk.Engine, times: int) -> None:
