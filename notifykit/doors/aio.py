@@ -948,7 +948,8 @@ class AsyncEngine(AsyncDoor):
             report = notify.drain(seconds=0.02)
             ```
         """
-        from notifykit.doors.draining import Options, drain
+        from notifykit.doors.draining import drain
+        from notifykit.doors.work import Options
 
         options = Options(seconds, concurrency, timeout)
         return await self._own.drive(drain(self._runtime, only, options), options)

@@ -19,11 +19,11 @@ from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
 from notifykit.doors.awaited_calling import awaited_calling
 from notifykit.doors.awaited_host import awaited, sync_face
-from notifykit.doors.draining import Options, Send, Work
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
 from notifykit.doors.reentry import Entered, check, enter, leave
 from notifykit.doors.runtime import Runtime
+from notifykit.doors.work import Options, Send, Work
 from notifykit.errors import NotifyKitError, StorageError, UnitError
 from notifykit.flow.feed import Feed
 from notifykit.model.values import R

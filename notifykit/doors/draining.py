@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from notifykit.clock import monotonic
 from notifykit.delivery import claim as claims
@@ -23,13 +23,14 @@ from notifykit.delivery.rulings import after_call
 from notifykit.delivery.sending import Call, Senders
 from notifykit.delivery.waiting import waiting_for
 from notifykit.doors.runtime import Runtime
+from notifykit.doors.work import Options, Send, Work
 from notifykit.errors import InputError, StorageError
 from notifykit.flow import due
 from notifykit.flow.due import Advanced, advance_due
 from notifykit.resources.references import ABSENT, event_row
 from notifykit.resources.versions import newer
 from notifykit.results import DrainReport, TriggerResult
-from notifykit.settings import ATTEMPTS, CALL_TIMEOUT
+from notifykit.settings import ATTEMPTS
 from notifykit.store.claiming import (
     ClaimedJob,
     DueAdvance,
@@ -56,69 +57,6 @@ LOST_FIRST = 16
 NOT_STORED = "what was answered to %s cannot be stored; only how it ended is kept"
 FRUITLESS = 100
 """Claims in a row whose calls were all given back, after which a drain leaves it at that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work(Generic[T]):
-    """Something to do in a unit of its own; what it returns is sent back in.
-
-    Attributes:
-        call: Gets the unit.
-        write: It may change rows.
-        deadline: Until when others are waited for, by `clock.monotonic`; None: as long as usual.
-        is_last: Also after `close`: it tells what was done before.
-    """
-
-    call: Callable[[Unit], T]
-    write: bool = True
-    deadline: float | None = None
-    is_last: bool = False
-
-    @property
-    def wait(self) -> float | None:
-        """Seconds to wait for others, from now on."""
-        return None if self.deadline is None else max(0.0, self.deadline - monotonic())
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Calls to make outside any transaction, beside those that are under way; goes on when one has ended.
-
-    Attributes:
-        calls: The calls to begin.
-        ended: The driver appends how each ended, so that it is known even where it is stopped in between.
-    """
-
-    calls: Sequence[Call]
-    ended: list[tuple[Call, Outcome]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a drain works.
-
-    Attributes:
-        seconds: Its budget, or None.
-        concurrency: Calls that are made at once.
-        timeout: Seconds that a call may take where several are made at once.
-    """
-
-    seconds: float | None = None
-    concurrency: int = 1
-    timeout: float = CALL_TIMEOUT
-
-    def __post_init__(self) -> None:
-        """Refuse what is no budget and no number.
-
-        Raises:
-            InputError: Names the argument.
-        """
-        if self.seconds is not None and not (_is_number(self.seconds) and self.seconds >= 0):
-            raise _refused("seconds", "a number that is not negative", self.seconds)
-        if not (_is_number(self.concurrency) and self.concurrency >= 1 and self.concurrency == int(self.concurrency)):
-            raise _refused("concurrency", "a whole number of at least 1", self.concurrency)
-        if not (_is_number(self.timeout) and self.timeout > 0):
-            raise _refused("timeout", "a number of seconds above 0", self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,14 +376,6 @@ def _needs(unit: Unit) -> list[str]:
 
 def _next_due(unit: Unit) -> datetime | None:
     return next_due(unit, _needs(unit), newer(unit))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _refused(field: str, wanted: str, value: object) -> InputError:
-    return InputError(f"{field}: {wanted} is expected, not {value!r}", field=field)
 
 
 def _transaction_id(only: Any) -> str:

@@ -31,7 +31,7 @@ from notifykit.store.unit import Repeatable, Unit
 
 if TYPE_CHECKING:
     from notifykit.delivery.sending import Call
-    from notifykit.doors.draining import Options, Send, Work
+    from notifykit.doors.work import Options, Send, Work
     from notifykit.store.database import Database
     from notifykit.store.schema import Migrate
     from notifykit.store.sqlite import Durability
@@ -135,7 +135,7 @@ class OwnStanding(Standing):
     def drive(self, steps: Generator[Work[Any] | Send, Any, T], options: Options) -> T:
         """Do due work: units and calls to the outside in turn, until none is left."""
         from notifykit.doors.calling import calling
-        from notifykit.doors.draining import Work
+        from notifykit.doors.work import Work
 
         calls = calling(options.concurrency, options.timeout, self._renew)
         self.runtime.drains += 1
