@@ -152,8 +152,8 @@ def create(connection: Connection, dialect: Dialect) -> None:
     Raises:
         SchemaError: A table is there that is not of this version.
     """
-    found = inspect(connection).has_multi_table(list(metadata.tables))
-    there = [metadata.tables[name] for (_, name), is_there in found.items() if is_there]
+    found = set(inspect(connection).get_table_names())
+    there = [table for table in metadata.sorted_tables if table.name in found]
     missing = [table for table in metadata.sorted_tables if table not in there]
     metadata.create_all(connection, tables=missing, checkfirst=True)
     for table in there:
