@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, update
 from sqlmodel import col
 
 from notifykit.clock import micros
 from notifykit.delivery.addresses import addresses, devices
 from notifykit.delivery.choices import Choices
 from notifykit.delivery.custom import checked, context
-from notifykit.delivery.record import END, Entry, Tally, record_unknown, settle
+from notifykit.delivery.record import Entry, Tally, record_unknown, settle
 from notifykit.delivery.rendering import Renderer
 from notifykit.delivery.rulings import CANCELLED, DROPPED, NO_PROVIDER, Ruling, skipped, without_sender, worn_out
 from notifykit.delivery.sending import Call, Prepared, Sender, Senders, Window
@@ -46,6 +46,11 @@ MESSAGES = Statement(
         col(Message.expires_at),
         col(Message.created_at),
     ).where(within(Message.id, "ids"))
+)
+FAIL = Statement(
+    update(Message)
+    .where(col(Message.id) == bindparam("row"), col(Message.status) == MessageStatus.QUEUED.value)
+    .values(status=MessageStatus.FAILED.value, reason=bindparam("reason"))
 )
 WIDER = 8
 """Where all jobs found have runs that others have locked, so many times as many are looked at."""
@@ -205,7 +210,8 @@ def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -
     """
     needs = sorted(unit.registry.functions())
     found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]), lost=job.is_lost)
-    if not found or not lock_runs(unit, [job.run], wait=False):
+    locked = lock_runs(unit, [job.run], wait=False) if found else {}
+    if not locked:
         return None
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
     if until is not None:
@@ -214,10 +220,13 @@ def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -
         return Tally()
     claiming.drop(unit, [job[:2]])
     if not job.message:
-        endings.fail(unit, [job.run], problem)
+        endings.fail(unit, locked, problem)
         return Tally()
-    END.run(unit, row=job.message, status=MessageStatus.FAILED.value, reason=problem)
-    return Tally(failed=1, resumed=endings.resume(unit, [job.message]))
+    failed = FAIL.run(unit, row=job.message, reason=problem)
+    traces.append(unit, [(job.run, line(micros(unit.now), None, "message_failed", problem))])
+    resumed = endings.resume(unit, [job.message])
+    endings.drop_unlisted(unit, [job.run])
+    return Tally(failed=failed, resumed=resumed)
 
 
 def _function(task: Task) -> Sender:

@@ -83,7 +83,7 @@ def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) ->
 
 
 def _record(unit: Unit, ruling: Ruling, outcome: Outcome | None) -> dict[str, Any]:
-    status = "failed" if ruling.status is MessageStatus.FAILED else COMPLETED
+    status = COMPLETED if ruling.status is MessageStatus.SENT else "failed"
     fields = outcome.result if outcome and outcome.result else {}
     return {**fields, "status": status, "reason": ruling.reason, "at": unit.now.isoformat()}
 
@@ -91,7 +91,7 @@ def _record(unit: Unit, ruling: Ruling, outcome: Outcome | None) -> dict[str, An
 def _line(unit: Unit, task: Task, ruling: Ruling, outcome: Outcome | None) -> str:
     at, step = micros(unit.now), task.step.id
     if ruling.status is not None:
-        kind = "step_failed" if ruling.status is MessageStatus.FAILED else "step_completed"
+        kind = "step_completed" if ruling.status is MessageStatus.SENT else "step_failed"
         return line(at, step, kind, ruling.reason)
     if outcome is None or outcome.ending != "transient":
         return ""

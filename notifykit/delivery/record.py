@@ -20,7 +20,7 @@ from notifykit.model.codes import AttemptClass, MessageStatus
 from notifykit.model.trace import line
 from notifykit.settings import LEASE
 from notifykit.store import claiming, endings, traces
-from notifykit.store.claiming import Later
+from notifykit.store.claiming import ClaimedJob, Later
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
 from notifykit.store.unit import Unit
@@ -79,6 +79,11 @@ class Entry:
     outcome: Outcome | None = None
     provider: str = ""
 
+    @property
+    def is_unsent(self) -> bool:
+        """Whether its call was not made, and may be yet."""
+        return self.outcome is not None and self.outcome.ending == "unsent"
+
 
 @dataclass(slots=True)
 class Tally:
@@ -97,11 +102,11 @@ class Tally:
         return Tally(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
 
 
-def record(unit: Unit, entries: Sequence[Entry], *, wait: bool = True) -> tuple[Tally, set[int]]:
+def record(unit: Unit, entries: Sequence[Entry], *, wait: bool) -> tuple[Tally, set[ClaimedJob]]:
     """Write what becomes of claimed jobs.
 
     The jobs are locked first: one that somebody else has taken over meanwhile changes nothing. Then their runs, so that
-    nobody stops them meanwhile.
+    nobody stops them meanwhile; a call that was not made changes nothing but its job.
 
     Args:
         unit: A unit of its own.
@@ -109,15 +114,16 @@ def record(unit: Unit, entries: Sequence[Entry], *, wait: bool = True) -> tuple[
         wait: Wait for jobs and runs that other units have locked; else the jobs keep their claim for longer.
 
     Returns:
-        How many messages ended here, and the ids of the jobs that are still to be recorded.
+        How many messages ended here, and the jobs that are still to be recorded.
     """
     held, waiting = claiming.held(unit, [entry.task.job for entry in entries], wait=wait)
-    mine = [entry for entry in entries if entry.task.job.id in held]
+    mine = [entry for entry in entries if entry.task.job in held]
+    claiming.free(unit, [_later(unit, entry) for entry in mine if entry.is_unsent])
+    mine = [entry for entry in mine if not entry.is_unsent]
     locked = endings.lock_runs(unit, [entry.task.job.run for entry in mine], wait=wait)
-    left = [] if wait else [entry.task.job for entry in mine if entry.task.job.run not in locked]
+    left = set() if wait else {entry.task.job for entry in mine if entry.task.job.run not in locked}
     claiming.renew(unit, left, unit.now + LEASE)
-    waiting |= {job.id for job in left}
-    return settle(unit, [entry for entry in mine if entry.task.job.id not in waiting]), waiting
+    return settle(unit, [entry for entry in mine if entry.task.job not in left]), waiting | left
 
 
 def settle(unit: Unit, entries: Sequence[Entry]) -> Tally:

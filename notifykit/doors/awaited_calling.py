@@ -15,6 +15,7 @@ from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.sending import Call, make_awaited, overdue
 from notifykit.doors.calling import LAST_MOMENT, LEFT_BEHIND, RENEWAL, Ended, age
+from notifykit.doors.work import Send
 
 logger = logging.getLogger("notifykit.doors")
 
@@ -25,12 +26,12 @@ AsyncRenew = Callable[[Collection[Call]], Awaitable[None]]
 class AsyncCalling(Protocol):
     """How the calls of a drain are made."""
 
-    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
-        """Begin calls; return when at least one of those under way has ended, or their leases have been renewed."""
+    async def make(self, send: Send) -> None:
+        """Begin calls, and return when at least one of those under way has ended; or begin no more."""
         ...
 
     async def close(self) -> None:
-        """Make no more calls."""
+        """Let go of tasks."""
 
 
 def awaited_calling(concurrency: int, timeout: float, renew: AsyncRenew) -> AsyncCalling:
@@ -51,18 +52,18 @@ class AsyncOneByOne:
         """No call yet."""
         self._renew = renew
 
-    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
+    async def make(self, send: Send) -> None:
         """Make the calls."""
-        for call in calls:
-            async with self._renewed(call):
-                ended.append((call, await make_awaited(call, asyncio.to_thread)))
+        async with self._renewed(send):
+            for call in send.calls:
+                send.ended.append((call, await make_awaited(call, asyncio.to_thread)))
 
     @asynccontextmanager
-    async def _renewed(self, call: Call) -> AsyncIterator[None]:
-        """Renew the lease of a call that takes long, from a task that only such a call starts."""
+    async def _renewed(self, send: Send) -> AsyncIterator[None]:
+        """Renew the leases of these calls while one takes long, from a task that only such a call starts."""
         tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(RENEWAL, lambda: tasks.append(loop.create_task(self._keep(call))))
+        timer = loop.call_later(RENEWAL, lambda: tasks.append(loop.create_task(self._keep(send))))
         try:
             yield
         finally:
@@ -71,10 +72,10 @@ class AsyncOneByOne:
                 task.cancel()
                 await asyncio.wait([task])
 
-    async def _keep(self, call: Call) -> None:
+    async def _keep(self, send: Send) -> None:
         while True:
             try:
-                await self._renew([call])
+                await self._renew([*(call for call in send.calls if call.has_begun), *send.kept])
             except Exception:  # the next round tries again, as long as the lease lasts
                 logger.exception("the lease of a call that takes long could not be renewed")
             await asyncio.sleep(RENEWAL)
@@ -100,10 +101,15 @@ class Tasks:
         self._todo: deque[Call] = deque()
         self._tasks: dict[asyncio.Task[Outcome | BaseException], Call] = {}
         self._renewed = monotonic()
+        self._last_moment = LAST_MOMENT
 
-    async def make(self, calls: Sequence[Call], ended: Ended) -> None:
+    async def make(self, send: Send) -> None:
         """Begin calls, and wait until one has ended."""
-        self._todo.extend(calls)
+        ended = send.ended
+        if send.stops:
+            await self._stop(ended)
+            return
+        self._todo.extend(send.calls)
         try:
             while not ended and (self._todo or self._tasks):
                 self._start()
@@ -111,8 +117,11 @@ class Tasks:
                 self._take(done, ended)
                 self._leave_overdue(ended)
                 self._give_back(ended)
-                await self._keep()
+                await self._keep(send.kept)
+        except GeneratorExit:  # nobody awaits us any more
+            raise
         except asyncio.CancelledError:
+            self._last_moment = 0.0  # who cancels does not wait
             self._take([task for task in self._tasks if task.done()], ended, stops=False)
             raise
         except BaseException:
@@ -124,7 +133,7 @@ class Tasks:
         for call in [*self._todo, *self._tasks.values()]:
             call.revoke()
         if self._tasks:
-            done, _ = await asyncio.wait(self._tasks, timeout=LAST_MOMENT)
+            done, _ = await asyncio.wait(self._tasks, timeout=self._last_moment)
             self._take(done, ended, stops=False)
 
     def _start(self) -> None:
@@ -144,6 +153,8 @@ class Tasks:
         for task in done:
             call = self._tasks.pop(task)
             if task.cancelled():
+                now = call.window.clock.now()
+                ended.append((call, Outcome("abandoned", now, now)))
                 continue
             outcome = task.result()
             if isinstance(outcome, BaseException):
@@ -168,10 +179,10 @@ class Tasks:
             self._todo.remove(call)
             ended.append((call, call.unsent()))
 
-    async def _keep(self) -> None:
+    async def _keep(self, others: Sequence[Call]) -> None:
         if monotonic() - self._renewed >= RENEWAL:
             self._renewed = monotonic()
-            await self._renew([call for call in self._tasks.values() if call.has_begun])
+            await self._renew([*(call for call in self._tasks.values() if call.has_begun), *others])
 
     async def close(self) -> None:
         """Cancel what is still under way; what does not end then is left behind."""

@@ -185,7 +185,7 @@ class AsyncOwnStanding(AsyncStanding):
                         work = Repeatable(step.call)
                         answer = await self.run(work, write=step.write, wait=step.wait, is_last=step.is_last)
                     else:
-                        await calls.make(step.calls, step.ended)
+                        await calls.make(step)
                 except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
@@ -193,10 +193,12 @@ class AsyncOwnStanding(AsyncStanding):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
-            await calls.close()
-            self.runtime.drains -= 1
-            if self.runtime.closed and not self.runtime.drains:
-                await self.runtime.database.close()
+            try:
+                await calls.close()
+            finally:
+                self.runtime.drains -= 1
+                if self.runtime.closed and not self.runtime.drains:
+                    await self.runtime.database.close()
 
     async def _renew(self, calls: Collection[Call]) -> None:
         await self.run(Repeatable(partial(renew, calls)), write=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.sending import Call, make, overdue
+from notifykit.doors.work import Send
 from notifykit.settings import LEASE_RENEWAL
 
 logger = logging.getLogger("notifykit.doors")
@@ -29,12 +30,12 @@ LEFT_BEHIND = "the call for %s does not end within %g seconds: left behind"
 class Calling(Protocol):
     """How the calls of a drain are made."""
 
-    def make(self, calls: Sequence[Call], ended: Ended) -> None:
-        """Begin calls; return when at least one of those under way has ended, or their leases have been renewed."""
+    def make(self, send: Send) -> None:
+        """Begin calls, and return when at least one of those under way has ended; or begin no more."""
         ...
 
     def close(self) -> None:
-        """Make no more calls."""
+        """Let go of threads."""
 
 
 def calling(concurrency: int, timeout: float, renew: Renew) -> Calling:
@@ -55,11 +56,11 @@ class OneByOne:
         """No call yet."""
         self._watch = LeaseWatch(renew)
 
-    def make(self, calls: Sequence[Call], ended: Ended) -> None:
+    def make(self, send: Send) -> None:
         """Make the calls."""
-        with self._watch.over(calls):
-            for call in calls:
-                ended.append((call, make(call)))
+        with self._watch.over(send):
+            for call in send.calls:
+                send.ended.append((call, make(call)))
 
     def close(self) -> None:
         """End the thread that renews leases."""
@@ -75,29 +76,29 @@ class LeaseWatch:
     def __init__(self, renew: Renew) -> None:
         """Start nothing yet."""
         self._renew = renew
-        self._calls: Sequence[Call] = ()
+        self._send = Send()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def over(self, calls: Sequence[Call]) -> Iterator[None]:
-        """Renew the leases of those of these calls that are under way."""
-        if self._thread is None and any(not call.sender.quick for call in calls):
+    def over(self, send: Send) -> Iterator[None]:
+        """Renew the leases of these calls while one of them takes long: those that have ended are recorded after it."""
+        if self._thread is None and any(not call.sender.quick for call in send.calls):
             thread = threading.Thread(target=self._watch, name="notifykit-lease", daemon=True)
             thread.start()
             self._thread = thread
-        self._calls = calls
+        self._send = send
         try:
             yield
         finally:
-            self._calls = ()
+            self._send = Send()
 
     def _watch(self) -> None:
         while not self._over.wait(RENEWAL):
-            long = [call for call in self._calls if call.has_begun and not call.seconds and age(call) >= RENEWAL]
+            begun = [call for call in self._send.calls if call.has_begun]
             try:
-                if long:
-                    self._renew(long)
+                if any(not call.seconds and age(call) >= RENEWAL for call in begun):
+                    self._renew([*begun, *self._send.kept])
             except Exception:  # the next round tries again, as long as the lease lasts
                 logger.exception("the lease of a call that takes long could not be renewed")
 
@@ -129,10 +130,14 @@ class Threads:
         self._left: set[Call] = set()
         self._renewed = monotonic()
 
-    def make(self, calls: Sequence[Call], ended: Ended) -> None:
+    def make(self, send: Send) -> None:
         """Begin calls, and wait until one has ended."""
-        self._under_way.update(calls)
-        for call in calls:
+        ended = send.ended
+        if send.stops:
+            self._stop(ended)
+            return
+        self._under_way.update(send.calls)
+        for call in send.calls:
             self._todo.put(call)
         try:
             self._start()
@@ -140,7 +145,7 @@ class Threads:
                 self._take(ended, self._pause())
                 self._leave_overdue(ended)
                 self._give_back(ended)
-                self._keep()
+                self._keep(send.kept)
             while not self._done.empty():
                 self._take(ended, 0)
         except BaseException:
@@ -177,7 +182,7 @@ class Threads:
         for call in self._under_way:
             if call.has_begun:
                 moments.append(call.since + self._timeout)
-            elif call.window.closes is not None:
+            elif call.window.closes is not None and not call.since:
                 moments.append(call.window.closes)
         return max(0.001, min(moments) - monotonic())
 
@@ -207,15 +212,15 @@ class Threads:
 
     def _give_back(self, ended: Ended) -> None:
         """Let calls go that no thread has come to in time."""
-        for call in [call for call in self._under_way if not call.has_begun and call.window.is_late]:
+        for call in [call for call in self._under_way if not call.since and call.window.is_late]:
             if call.revoke():
                 self._under_way.discard(call)
                 ended.append((call, call.unsent()))
 
-    def _keep(self) -> None:
+    def _keep(self, others: Sequence[Call]) -> None:
         if monotonic() - self._renewed >= RENEWAL:
             self._renewed = monotonic()
-            self._renew([call for call in self._under_way if call.has_begun])
+            self._renew([*(call for call in self._under_way if call.has_begun), *others])
 
     def close(self) -> None:
         """End the threads, but for those that are left behind."""

@@ -54,6 +54,8 @@ Ended = Sequence[tuple[Call, Outcome]]
 
 LOST_FIRST = 16
 """One claim in so many looks first at jobs whose worker was lost."""
+GRACE = 1.0
+"""Seconds for which a drain whose budget is spent waits to record what was sent; then the next drain does."""
 NOT_STORED = "what was answered to %s cannot be stored; only how it ended is kept"
 FRUITLESS = 100
 """Claims in a row whose calls were all given back, after which a drain leaves it at that."""
@@ -109,7 +111,7 @@ class _Drain:
         self.claims = 0
         self.claiming = ""
         self.under_way: set[Call] = set()
-        self.sent = Send(())
+        self.sent = Send()
         self.unrecorded: Ended = ()
 
     def work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
@@ -120,18 +122,14 @@ class _Drain:
         except GeneratorExit:
             raise
         except BaseException:
-            if self.unrecorded or self.sent.ended or self.under_way or self.claiming:
-                try:
-                    self.unrecorded = yield Work(self._stop, is_last=True)
-                except Exception as error:  # what stopped the drain is what its caller is to hear of
-                    log(logger, logging.ERROR, "how calls ended could not be recorded yet", error=error)
-                    self.unrecorded = [*self.unrecorded, *self.sent.ended]
+            yield from self._stop()
             raise
         finally:
-            self.runtime.unrecorded += self.unrecorded
+            self.runtime.unrecorded += [*self.unrecorded, *self.sent.ended]
 
     def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""
+        yield from self._record()
         while True:
             before, rest = self.done, None
             if self._goes_on():
@@ -153,7 +151,7 @@ class _Drain:
             if rest is None:
                 wanted = self._rest if self._goes_on() else self._left
                 rest = yield from self._bounded(wanted, write=False)
-            return self._report(rest or Rest(self.waiting, None))
+            return self._report(rest or Rest(self.waiting, self.runtime.clock.now()))
 
     def _bounded(self, call: Callable[[Unit], T], *, write: bool = True) -> Generator[Work[Any], Any, T | None]:
         """Work that waits for others no longer than the budget lasts; None where they were in the way until then."""
@@ -177,6 +175,8 @@ class _Drain:
             self._check(error)
         jobs: list[DueAdvance] = yield Work(self._due_advances, write=True)
         for job in jobs:
+            if not self._goes_on():
+                return
             try:
                 self._moved((yield Work(partial(self._advance_due, Scope(job=job[:2])))))
             except Exception as error:
@@ -206,7 +206,8 @@ class _Drain:
         while resumed == self.tally.resumed and self._goes_on() and fruitless < FRUITLESS:
             before, calls = self.done, list[Call]()
             if len(self.under_way) < self.concurrency:  # beside calls that take all threads more could only wait
-                calls = (yield from self._claim(self.runtime.pace.limit(self.concurrency, self.runtime.chunk))).calls
+                room = self.runtime.pace.limit(self.concurrency - len(self.under_way), self.runtime.chunk)
+                calls = (yield from self._claim(room)).calls
             if self.under_way:
                 yield from self._send(calls)
             elif self.done == before:
@@ -271,10 +272,9 @@ class _Drain:
 
     def _send(self, calls: Sequence[Call]) -> Generator[Work[Any] | Send, Any, None]:
         """Make calls, and record those that have ended."""
-        self.sent = send = Send(calls)
+        self.sent = send = Send(calls, [call for call, _ in self.unrecorded])
         yield send
-        self.under_way.difference_update(call for call, _ in send.ended)
-        self.unrecorded, self.sent = [*self.unrecorded, *send.ended], Send(())
+        self._heard()
         yield from self._record()
         made = [call.seconds for call, outcome in send.ended if outcome.ending != "unsent"]
         self.runtime.pace.note(len(made), sum(made))
@@ -304,29 +304,44 @@ class _Drain:
                 self._check(error)
                 log(logger, logging.ERROR, NOT_STORED, call.task.key, error=error)
                 yield from self._recorded([(call, outcome.bare(words(error)))], wait)
-        if in_the_way is not None:
+        if in_the_way is not None and self.deadline is None:
             raise in_the_way
 
     def _recorded(self, ended: Ended, wait: bool) -> Generator[Work[Any], Any, None]:
-        tally, left = yield Work(partial(_record, ended, wait), is_last=True)
+        until = None if self.deadline is None else max(self.deadline, monotonic() + GRACE)
+        tally, left = yield Work(partial(_record, ended, wait), deadline=until, is_last=True)
         self.tally += tally
-        done = {call.task.job.id for call, _ in ended} - left
-        self.unrecorded = [each for each in self.unrecorded if each[0].task.job.id not in done]
+        done = {call.task.job for call, _ in ended} - left
+        self.unrecorded = [each for each in self.unrecorded if each[0].task.job not in done]
 
-    def _stop(self, unit: Unit) -> Ended:
-        """Record what is known of calls when a drain is stopped: those not begun go back, others keep their lease.
+    def _heard(self) -> None:
+        """Keep how calls ended until it is recorded."""
+        ended, self.sent = self.sent.ended, Send()
+        self.unrecorded = [*self.unrecorded, *ended]
+        self.under_way.difference_update(call for call, _ in ended)
 
-        Returns:
-            What is still to be recorded.
-        """
-        ended = [*self.unrecorded, *self.sent.ended]
-        left = self.under_way - {call for call, _ in ended}
-        back = [(call, call.unsent()) for call in left if call.revoke()]
-        note_begun(unit, [call.task.job for call in left if call.has_begun])
+    def _stop(self) -> Generator[Work[Any] | Send, Any, None]:
+        """Stop: calls that have not begun go back, what is known of the others is recorded or kept."""
+        self._heard()
+        for call in self.under_way:
+            call.revoke()
+        try:
+            if self.under_way:
+                self.sent = Send(stops=True)
+                yield self.sent
+                self._heard()
+            if self.unrecorded or self.under_way or self.claiming:
+                self.unrecorded = yield Work(self._let_go, is_last=True)
+        except Exception as error:  # what stopped the drain is what its caller is to hear of
+            log(logger, logging.ERROR, "how calls ended could not be recorded yet", error=error)
+
+    def _let_go(self, unit: Unit) -> Ended:
+        back = [(call, call.unsent()) for call in self.under_way if not call.has_begun]
+        note_begun(unit, [call.task.job for call in self.under_way if call.has_begun])
         if self.claiming:
             give_back(unit, self.claiming)
-        _, waiting = _record([*ended, *back], False, unit)
-        return [each for each in ended if each[0].task.job.id in waiting]
+        _, waiting = _record([*self.unrecorded, *back], False, unit)
+        return [each for each in self.unrecorded if each[0].task.job in waiting]
 
     # -- the end
 
@@ -355,7 +370,7 @@ class _Drain:
         return DrainReport(self.advanced, self.tally.sent, self.tally.failed, dict(rest.waiting_for), rest.next_due)
 
 
-def _record(ended: Ended, wait: bool, unit: Unit) -> tuple[Tally, set[int]]:
+def _record(ended: Ended, wait: bool, unit: Unit) -> tuple[Tally, set[ClaimedJob]]:
     entries = [
         Entry(call.task, ruling, outcome, call.sender.name)
         for call, outcome in ended

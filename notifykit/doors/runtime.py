@@ -41,7 +41,7 @@ class Runtime(forks.Forked, Generic[D]):
         signals: Who hears of what; holds the delivery hooks too.
         integrations: Configured providers, in the order in which they are asked.
         outbox: Takes every outgoing message in the sandbox, before hooks and integrations.
-        owner: Under which this process claims jobs.
+        owner: What the names of this process's claims begin with.
         stops: Whom this process stops.
         pace: How quick the calls to the outside are.
         chunk: Runs a chunk.

@@ -148,7 +148,7 @@ class OwnStanding(Standing):
                         work = Repeatable(step.call)
                         answer = self.run(work, write=step.write, wait=step.wait, is_last=step.is_last)
                     else:
-                        calls.make(step.calls, step.ended)
+                        calls.make(step)
                 except BaseException as error:  # the way of due work decides
                     step = steps.throw(error)
                 else:
@@ -156,10 +156,12 @@ class OwnStanding(Standing):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
-            calls.close()
-            self.runtime.drains -= 1
-            if self.runtime.closed and not self.runtime.drains:
-                self.runtime.database.close()
+            try:
+                calls.close()
+            finally:
+                self.runtime.drains -= 1
+                if self.runtime.closed and not self.runtime.drains:
+                    self.runtime.database.close()
 
     def _renew(self, calls: Collection[Call]) -> None:
         from notifykit.delivery.sending import renew

@@ -44,10 +44,14 @@ class Send:
 
     Attributes:
         calls: The calls to begin.
+        kept: Calls that have ended, whose leases are to be kept meanwhile.
+        stops: Begin no more calls instead, and hear of those that end in a moment.
         ended: The driver appends how each ended, so that it is known even where it is stopped in between.
     """
 
-    calls: Sequence[Call]
+    calls: Sequence[Call] = ()
+    kept: Sequence[Call] = ()
+    stops: bool = False
     ended: list[tuple[Call, Outcome]] = field(default_factory=list)
 
 

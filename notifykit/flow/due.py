@@ -120,12 +120,13 @@ def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -
         Whether it was there for us; False where another unit has it.
     """
     found = due_advances(unit, needs=sorted(unit.registry.functions()), limit=1, scope=Scope(job=job[:2]))
-    if not found or not lock_runs(unit, [job.run], wait=False):
+    locked = lock_runs(unit, [job.run], wait=False) if found else {}
+    if not locked:
         return False
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt + 1}))])
     if until is None:
         drop(unit, [job[:2]])
-        fail(unit, [job.run], problem)
+        fail(unit, locked, problem)
     else:
         postpone(unit, job[:2], until, job.attempt + 1)
         unit.schedule(until)

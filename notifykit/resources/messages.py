@@ -244,7 +244,7 @@ class Messages(Namespace):
             notify.messages.retry(notify.messages.list(status="failed"))
             ```
         """
-        ids = iter(list(dict.fromkeys(_number(each) for each in several(messages))))
+        ids = iter(sorted({_number(each) for each in several(messages)}))
         queued = 0
         while chunk := list(islice(ids, CHUNK)):
             queued += _retry(self.unit, chunk)

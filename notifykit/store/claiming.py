@@ -198,15 +198,6 @@ class Later(NamedTuple):
     rescues: int
 
 
-def claim(
-    unit: Unit, *, needs: Sequence[str], owner: str, limit: int, lease_until: datetime, scope: Scope = EVERYTHING
-) -> list[ClaimedJob]:
-    """Take due jobs that are free, or one whose worker was lost: `due_calls` and `take` at once."""
-    jobs = due_calls(unit, needs=needs, limit=limit, scope=scope)
-    jobs = jobs or due_calls(unit, needs=needs, limit=1, scope=scope, lost=True)
-    return take(unit, jobs, owner=owner, lease_until=lease_until)
-
-
 def due_calls(
     unit: Unit,
     *,
@@ -373,7 +364,7 @@ def _begun(job: ClaimedJob) -> dict[str, Any]:
     return {"at": job.due_at, "job": job.id, "owners": [owner, owner + BEHIND], "owner": owner}
 
 
-def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool = True) -> tuple[set[int], set[int]]:
+def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool) -> tuple[set[ClaimedJob], set[ClaimedJob]]:
     """Which jobs are still these claims'.
 
     Args:
@@ -382,18 +373,16 @@ def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool = True) -> tupl
         wait: Wait for those that another unit has locked.
 
     Returns:
-        The ids of those that are locked now, and of those that another unit has locked.
+        Those that are locked now, and those that another unit has locked.
     """
     if not claims:
         return set(), set()
     mine = _still(unit, claims, HELD if wait else TRY_HELD)
-    rest = [job for job in claims if job.id not in mine]
+    rest = [job for job in claims if job not in mine]
     return mine, set() if wait or not rest else _still(unit, rest, CLAIMS)
 
 
-def _still(unit: Unit, claims: Sequence[ClaimedJob], statement: Statement) -> set[int]:
+def _still(unit: Unit, claims: Sequence[ClaimedJob], statement: Statement) -> set[ClaimedJob]:
     rows = statement.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
     there = {(due_at, job): (owner.removesuffix(BEHIND), attempt) for due_at, job, owner, attempt in rows}
-    return {
-        job.id for job in claims if there.get((job.due_at, job.id)) == (job.owner.removesuffix(BEHIND), job.attempt)
-    }
+    return {job for job in claims if there.get((job.due_at, job.id)) == (job.owner.removesuffix(BEHIND), job.attempt)}

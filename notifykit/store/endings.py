@@ -214,7 +214,7 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str, tell: Tell) -> tuple[
         tell(unit, stopped, reason)
     if flying:
         HOLD_MESSAGES.run(unit, ids=flying, why=reason)
-    waiting = [number for number in numbers if runs[number] == RunStatus.WAITING]
+    waiting = _waiting(runs)
     _end(unit, waiting, "cancelled", reason)
     drop_unlisted(unit, numbers)
     unit.stop(runs=numbers)
@@ -227,10 +227,20 @@ def _queued(unit: Unit, runs: Sequence[int], of_jobs: set[int]) -> list[int]:
     return [number for (number,) in LOCK_QUEUED.rows(unit, ids=sorted(ids))] if ids else []
 
 
-def fail(unit: Unit, runs: Sequence[int], reason: str) -> None:
-    """End waiting runs that this unit has locked, and that cannot go on."""
-    _end(unit, runs, "failed", reason)
-    drop_unlisted(unit, runs)
+def fail(unit: Unit, runs: Mapping[int, int], reason: str) -> None:
+    """End those of the runs that this unit has locked which wait, and cannot go on.
+
+    Args:
+        unit: A unit that may write.
+        runs: What `lock_runs` gave.
+        reason: What they are marked with.
+    """
+    _end(unit, _waiting(runs), "failed", reason)
+    drop_unlisted(unit, sorted(runs))
+
+
+def _waiting(runs: Mapping[int, int]) -> list[int]:
+    return sorted(number for number, status in runs.items() if status == RunStatus.WAITING)
 
 
 def _end(unit: Unit, runs: Sequence[int], ending: Ending, reason: str) -> None:

@@ -36,16 +36,17 @@ def put(
 
 def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
     given: dict[str, Any] = {"needs": [], "limit": 50} | options
-    return claiming.claim(unit, owner=owner, lease_until=unit.now + LEASE, **given)
+    jobs = claiming.due_calls(unit, **given) or claiming.due_calls(unit, **given | {"limit": 1}, lost=True)
+    return claiming.take(unit, jobs, owner=owner, lease_until=unit.now + LEASE)
 
 
 def acknowledge(unit: Unit, done: list[ClaimedJob], later: Iterable[Later] = ()) -> set[int]:
     """End claims that still hold, as a record does."""
     later = list(later)
-    held, _ = claiming.held(unit, [*done, *(each.job for each in later)])
-    claiming.drop(unit, [job[:2] for job in done if job.id in held])
-    claiming.free(unit, [each for each in later if each.job.id in held])
-    return held
+    held, _ = claiming.held(unit, [*done, *(each.job for each in later)], wait=True)
+    claiming.drop(unit, [job[:2] for job in done if job in held])
+    claiming.free(unit, [each for each in later if each.job in held])
+    return {job.id for job in held}
 
 
 def free(jobs: Iterable[ClaimedJob], until: datetime, *, burned: bool) -> list[Later]:
