@@ -186,12 +186,11 @@ class Turns:
         """Who holds it."""
         return self._seat.get(TURN)
 
-    def take(self, hold: Hold, seconds: float = SECONDS) -> None:
+    def take(self, hold: Hold) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
 
         Args:
             hold: The caller's.
-            seconds: To wait at most.
 
         Raises:
             UnitError: This thread holds it already.
@@ -206,9 +205,9 @@ class Turns:
             if is_mine:
                 raise UnitError(RE_ENTRY.format(owner="thread"))
             now = monotonic()
-            deadline = deadline or now + seconds
+            deadline = deadline or now + SECONDS
             if now >= deadline:
-                raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds))
+                raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=SECONDS))
             self._bells.wait(min(LOOK, deadline - now), unless=lambda: not self._seat)
 
     def leave(self, hold: Hold) -> None:
@@ -242,27 +241,27 @@ class AwaitedTurns:
         self.holder: Hold | None = None
         self._waiting: deque[tuple[Hold, asyncio.Future[None]]] = deque()
 
-    async def take(self, hold: Hold, seconds: float | None = SECONDS) -> None:
+    async def take(self, hold: Hold, *, patient: bool = False) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
 
         Args:
             hold: The caller's.
-            seconds: To wait at most; None waits for ever.
+            patient: Wait for ever.
 
         Raises:
             UnitError: This task holds it already.
             StorageError: It did not come free in time.
         """
         if not self._has_taken(hold):
-            await self._wait(hold, seconds)
+            await self._wait(hold, None if patient else monotonic() + SECONDS)
 
     @asynccontextmanager
-    async def taken(self, *, seconds: float | None = SECONDS) -> AsyncIterator[None]:
+    async def taken(self, *, patient: bool = False) -> AsyncIterator[None]:
         """Hold the lock for as long as a block lasts; see `take`."""
         keeper = _Keeper()
         hold = Hold(keeper)
         try:
-            await self.take(hold, seconds)
+            await self.take(hold, patient=patient)
             yield
         finally:
             self.leave(hold)
@@ -293,11 +292,10 @@ class AwaitedTurns:
             self.holder = hold
             return True
 
-    async def _wait(self, hold: Hold, seconds: float | None) -> None:
+    async def _wait(self, hold: Hold, deadline: float | None) -> None:
         turn = asyncio.get_running_loop().create_future()
         mine = (hold, turn)
         self._waiting.append(mine)
-        deadline = None if seconds is None else monotonic() + seconds
         try:
             for looks in count():
                 if self._has_taken(hold):
@@ -305,7 +303,7 @@ class AwaitedTurns:
                 if looks == CLOSER:
                     gc.collect()  # a task that failed is a cycle, with all that it had in its hands
                 if deadline is not None and monotonic() >= deadline:
-                    raise StorageError(WAITED.format(where=self.where, owner="task", seconds=seconds))
+                    raise StorageError(WAITED.format(where=self.where, owner="task", seconds=SECONDS))
                 await asyncio.wait([turn], timeout=LOOK if deadline is None else min(LOOK, deadline - monotonic()))
         except BaseException:
             self._give_up(mine)
