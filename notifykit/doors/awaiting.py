@@ -8,7 +8,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,11 +16,12 @@ from notifykit.clock import Clock, SystemClock
 from notifykit.delivery.sending import Call, renew
 from notifykit.doors import host as hosts
 from notifykit.doors.again import Tries
+from notifykit.doors.awaited_block import AwaitedTurn, Opened
 from notifykit.doors.awaited_calling import awaited_calling
 from notifykit.doors.awaited_host import awaited, sync_face
 from notifykit.doors.effects import attach, ended, follow_awaited, forget_undone
 from notifykit.doors.place import ENDED, STANDS_INSIDE, Place, Steps, dropping_events, refuse_both, scope
-from notifykit.doors.reentry import Entered, check, enter, leave
+from notifykit.doors.reentry import Entered, check
 from notifykit.doors.runtime import Runtime
 from notifykit.doors.work import Options, Send, Work
 from notifykit.errors import NotifyKitError, StorageError, UnitError
@@ -32,7 +32,6 @@ from notifykit.signals import Signals
 from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.turns import AwaitedTurns, Hold, current_owner
 from notifykit.store.unit import Namespace, Repeatable, Unit
 
 AsyncMany: TypeAlias = Iterable[R] | AsyncIterable[R]
@@ -232,116 +231,6 @@ class AsyncOwnStanding(AsyncStanding):
         self.runtime.closed = True
         if not self.runtime.drains:
             await self.runtime.database.close()
-
-
-class Opened(Generic[D]):
-    """A transaction of an engine's own, for as long as a block lasts; what follows its commit is done in it too."""
-
-    def __init__(
-        self,
-        standing: AsyncOwnStanding,
-        given: Callable[[Unit, Transaction], D],
-        *,
-        write: bool,
-        settled: bool = False,
-        turn: AwaitedTurn | None = None,
-        wait: float | None = None,
-        is_last: bool = False,
-    ) -> None:
-        """Prefer `async with`.
-
-        Args:
-            standing: Where.
-            given: Makes what the block gets.
-            write: Whether it may write.
-            settled: What follows transactions of the host has been looked at.
-            turn: Of the doors on it, which other tasks may use too; without one the block ends in the same task.
-            wait: Seconds to wait for others; None: as long as usual.
-            is_last: Also after `close`.
-        """
-        self._standing = standing
-        self._given = given
-        self._write = write
-        self._settled = settled
-        self._is_last = is_last
-        self._turn = turn
-        self._database = standing.runtime.database
-        self._unit: Unit | None = None
-        self._hold = Hold(self)
-        self._hold.is_of_task = turn is None
-        self._hold.wait = wait
-
-    async def __aenter__(self) -> D:
-        """Begin it."""
-        standing, runtime, hold = self._standing, self._standing.runtime, self._hold
-        if not self._is_last:
-            runtime.check_open()
-        if not self._settled:
-            await standing.settle()
-        await self._database.arrive()
-        try:
-            enter(runtime, hold)
-            transaction = await self._database.enter(hold, write=self._write)
-            self._unit = runtime.unit(transaction.connection, tenant=standing.tenant)
-            return self._given(self._unit, transaction)
-        except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
-            raise
-        except BaseException:
-            await self._give_up()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it; verbs that run in other tasks come first."""
-        try:
-            if self._turn is not None:
-                await self._turn.end()
-            await self._database.leave(self._hold, commit=kind is None)
-            leave(self._standing.runtime, self._hold)
-            self._hold.end()
-        except GeneratorExit:
-            raise
-        except BaseException:
-            await self._give_up()
-            raise
-        if kind is None and self._unit is not None:
-            await follow_awaited(self._standing.runtime, self._unit.effects)
-
-    async def _give_up(self) -> None:
-        try:
-            await self._database.give_up(self._hold)
-        finally:
-            leave(self._standing.runtime, self._hold)
-            self._hold.end()
-
-
-class AwaitedTurn:
-    """What the doors of one open transaction share: its verbs run one after the other, until it has ended.
-
-    Attributes:
-        ended: The transaction is over.
-    """
-
-    def __init__(self) -> None:
-        """Be free."""
-        self.ended = False
-        self._turns = AwaitedTurns("this transaction")
-
-    async def end(self) -> None:
-        """Let no further verb in."""
-        async with self.taken():
-            self.ended = True
-
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Hold it; the task that holds it may take it again."""
-        there = self._turns.holder
-        if there is not None and there.owner == current_owner() and not there.is_gone():
-            yield
-            return
-        async with self._turns.taken(seconds=None):
-            yield
 
 
 class AsyncUnitStanding(AsyncStanding):

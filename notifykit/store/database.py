@@ -8,7 +8,6 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self, get_args
 
 from sqlalchemy import Connection, Engine, StaticPool
@@ -21,6 +20,7 @@ from notifykit.store.dialect import Dialect
 from notifykit.store.faults import is_crowded, is_unseen, translated
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
+from notifykit.store.transaction import Transaction
 from notifykit.store.turns import Hold, Turns
 
 logger = logging.getLogger("notifykit.store")
@@ -40,37 +40,6 @@ FORKED_INSIDE = (
     "{where} cannot be written in this process: it was forked while its parent was in the middle of a transaction on "
     "it, and SQLite takes the file as locked by this process for ever. Fork before the transaction, or after it."
 )
-
-
-class Transaction:
-    """A transaction of our own, for as long as a block lasts."""
-
-    __slots__ = ("__weakref__", "_connection", "_database", "_hold", "_write")
-
-    def __init__(self, database: Database, write: bool) -> None:
-        """Prefer `Database.transaction`."""
-        self._database = database
-        self._write = write
-        self._hold = Hold(self, lost=database.give_up)
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Connection:
-        """Begin it."""
-        self._connection = connection = self._database.enter(self._hold, write=self._write)
-        return connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it."""
-        hold = self._hold
-        try:
-            hold.frame = sys._getframe()
-            self._database.leave(hold, commit=kind is None)
-        except BaseException:
-            self._database.give_up(hold)
-            raise
-        hold.end()
 
 
 class Database(forks.Forked):
@@ -267,8 +236,6 @@ class Database(forks.Forked):
                 self.dialect.commit(connection)
         except BaseException as error:
             self._undo(connection, error)
-            if isinstance(error, AssertionError) and error.__context__ is not None:
-                raise error.__context__ from None  # SQLAlchemy asserts that a commit which was interrupted has ended
             raise
         connection.close()
 

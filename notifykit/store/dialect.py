@@ -272,7 +272,10 @@ class Dialect:
 
     def commit(self, connection: Connection) -> None:
         """Commit a transaction of our own."""
-        connection.commit()
+        try:
+            connection.commit()
+        except AssertionError as error:  # SQLAlchemy's, where it asserts that an interrupted commit has ended
+            raise error.__context__ or error from None
 
     def after_fork(self) -> None:
         """Start anew in a child process."""

@@ -209,7 +209,7 @@ class SqliteDialect(Dialect):
     def commit(self, connection: Connection) -> None:
         """Commit, also on an engine of the host whose `commit` does nothing."""
         raw: Any = connection.connection.dbapi_connection
-        connection.commit()
+        super().commit(connection)
         if not self.own and in_transaction(raw) and getattr(raw, "autocommit", None) is not False:
             raw.cursor().execute("COMMIT")
 

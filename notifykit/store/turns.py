@@ -244,27 +244,27 @@ class AwaitedTurns:
         self.holder: Hold | None = None
         self._waiting: deque[tuple[Hold, asyncio.Future[None]]] = deque()
 
-    async def take(self, hold: Hold, seconds: float | None = SECONDS) -> None:
+    async def take(self, hold: Hold, *, patient: bool = False) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
 
         Args:
             hold: The caller's.
-            seconds: To wait at most, where the hold does not say less; None waits for ever.
+            patient: Wait for ever; else as long as the hold says.
 
         Raises:
             UnitError: This task holds it already.
             StorageError: It did not come free in time.
         """
         if not self._has_taken(hold):
-            await self._wait(hold, seconds if hold.wait is None else hold.wait)
+            await self._wait(hold, None if patient else SECONDS if hold.wait is None else hold.wait)
 
     @asynccontextmanager
-    async def taken(self, *, seconds: float | None = SECONDS) -> AsyncIterator[None]:
+    async def taken(self, *, patient: bool = False) -> AsyncIterator[None]:
         """Hold the lock for as long as a block lasts; see `take`."""
         keeper = _Keeper()
         hold = Hold(keeper)
         try:
-            await self.take(hold, seconds)
+            await self.take(hold, patient=patient)
             yield
         finally:
             self.leave(hold)
@@ -296,10 +296,10 @@ class AwaitedTurns:
             return True
 
     async def _wait(self, hold: Hold, seconds: float | None) -> None:
+        deadline = None if seconds is None else monotonic() + seconds
         turn = asyncio.get_running_loop().create_future()
         mine = (hold, turn)
         self._waiting.append(mine)
-        deadline = None if seconds is None else monotonic() + seconds
         try:
             for looks in count():
                 if self._has_taken(hold):

