@@ -144,10 +144,9 @@ class _Drain:
             if self.under_way:
                 yield from self._send(())
                 continue
-            if self.unrecorded:
-                yield from self._record(wait=self.deadline is None)
-                if self.deadline is None:
-                    continue
+            if self.unrecorded and self.deadline is None:
+                yield from self._record(wait=True)
+                continue
             if rest is None:
                 wanted = self._rest if self._goes_on() else self._left
                 rest = yield from self._bounded(wanted, write=False)
@@ -292,13 +291,16 @@ class _Drain:
             yield from self._recorded(self.unrecorded, wait)
             return
         except Exception as error:
-            self._check(error)
+            if self._is_in_the_way(error):
+                return
+            if not _is_crowded(error):
+                self._check(error)
         in_the_way = None
         for call, outcome in list(self.unrecorded):
             try:
                 yield from self._recorded([(call, outcome)], wait)
             except Exception as error:
-                if isinstance(error, StorageError) and is_crowded(error):
+                if _is_crowded(error):
                     in_the_way = error  # it is kept, and so are the others that are still to come
                     continue
                 self._check(error)
@@ -307,12 +309,21 @@ class _Drain:
         if in_the_way is not None and self.deadline is None:
             raise in_the_way
 
+    def _is_in_the_way(self, error: Exception) -> bool:
+        """Whether one writer keeps everything from being recorded; the next drain does it, where this has a budget."""
+        whole = _is_crowded(error) and not self.runtime.database.dialect.locking
+        return whole and self.deadline is not None
+
     def _recorded(self, ended: Ended, wait: bool) -> Generator[Work[Any], Any, None]:
-        until = None if self.deadline is None else max(self.deadline, monotonic() + GRACE)
-        tally, left = yield Work(partial(_record, ended, wait), deadline=until, is_last=True)
+        tally, left = yield Work(partial(_record, ended, wait), deadline=self._last_moment, is_last=True)
         self.tally += tally
         done = {call.task.job for call, _ in ended} - left
         self.unrecorded = [each for each in self.unrecorded if each[0].task.job not in done]
+
+    @property
+    def _last_moment(self) -> float | None:
+        """Until when others are waited for to record what was sent."""
+        return None if self.deadline is None else max(self.deadline, monotonic() + GRACE)
 
     def _heard(self) -> None:
         """Keep how calls ended until it is recorded."""
@@ -331,7 +342,7 @@ class _Drain:
                 yield self.sent
                 self._heard()
             if self.unrecorded or self.under_way or self.claiming:
-                self.unrecorded = yield Work(self._let_go, is_last=True)
+                self.unrecorded = yield Work(self._let_go, deadline=self._last_moment, is_last=True)
         except Exception as error:  # what stopped the drain is what its caller is to hear of
             log(logger, logging.ERROR, "how calls ended could not be recorded yet", error=error)
 
@@ -378,6 +389,11 @@ def _record(ended: Ended, wait: bool, unit: Unit) -> tuple[Tally, set[ClaimedJob
     ]
     note_begun(unit, [call.task.job for call, outcome in ended if outcome.ending == "abandoned"])
     return record(unit, entries, wait=wait)
+
+
+def _is_crowded(error: Exception) -> bool:
+    """Whether others were in the way, so that what was to be recorded is kept."""
+    return isinstance(error, StorageError) and is_crowded(error)
 
 
 def _again(unit: Unit, job: int, attempt: int) -> datetime | None:

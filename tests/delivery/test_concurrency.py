@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
+from notifykit.delivery import claim
 from notifykit.model import Job
 from tests.behaviour.stories import people
 from tests.harness.both import Both
@@ -173,8 +174,19 @@ def test_what_stops_the_process_is_raised_where_the_drain_is(
 
 
 def test_two_drains_at_once_share_what_is_due(opened: Callable[..., Both], variant: tuple[Any, Any]) -> None:
-    gate = Gate(variant[0], 2)
-    notify = opened(gate.awaited if variant[0] == "async" else gate.hook)
+    gate, met = Gate(variant[0], 2), list[str]()
+
+    def hook(message: nk.EmailMessage) -> None:
+        met.append(message.subscriber_id)
+        if len(met) <= 2:  # the first call of each drain: neither has everything for itself
+            gate.hook(message)
+
+    async def awaited(message: nk.EmailMessage) -> None:
+        met.append(message.subscriber_id)
+        if len(met) <= 2:
+            await gate.awaited(message)
+
+    notify = opened(awaited if variant[0] == "async" else hook)
     notify.trigger(mail(), to=NAMES[:10])
     if variant[0] == "async":
 
@@ -189,8 +201,9 @@ def test_two_drains_at_once_share_what_is_due(opened: Callable[..., Both], varia
             thread.start()
         for thread in threads:
             thread.join()
+    assert all(report.sent for report in reports)
     assert sum(report.sent for report in reports) == 10
-    assert len(notify.messages.list(status="sent").items) == 10
+    assert sorted(met) == sorted(NAMES[:10])
 
 
 @pytest.mark.table
@@ -201,3 +214,59 @@ def test_what_is_no_number_of_calls(opened: Callable[..., Both], given: dict[str
     notify = opened(lambda message: None)
     with pytest.raises(nk.InputError, match=next(iter(given))):
         notify.drain(**given)
+
+
+def test_a_task_that_cancels_itself_is_unknown_and_ends_the_drain(house: Callable[..., Both]) -> None:
+    notify = house(hooks=False, workflows=[mail], door="async")
+    people(notify, *NAMES)
+    own: list[str] = []
+
+    async def cancelling(message: nk.EmailMessage) -> None:
+        task = asyncio.current_task()
+        if message.subscriber_id == "user-3" and not own:
+            own.append(message.subscriber_id)
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    notify.engine.deliver("email")(cancelling)
+    notify.trigger(mail(), to=NAMES)
+    assert notify.drain(concurrency=2).sent == len(NAMES) - 1
+    notify.clock.move(minutes=1)
+    assert notify.drain(concurrency=2).sent == 1
+
+
+def test_a_template_that_takes_longer_than_a_claim_lasts_is_sent(
+    opened: Callable[..., Both], variant: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = claim.Renderer.prepare
+
+    def slow(self: Any, task: Any) -> Any:
+        threading.Event().wait(0.07)
+        return prepare(self, task)
+
+    monkeypatch.setattr(claim.Renderer, "prepare", slow)
+
+    async def awaited(message: Any) -> None: ...
+
+    notify = opened(awaited if variant[0] == "async" else lambda message: None)
+    notify.trigger(mail(), to=NAMES[:3])
+    assert notify.drain(concurrency=2).sent == 3
+
+
+def test_a_custom_step_without_an_answer_has_failed(house: Callable[..., Both], variant: tuple[Any, Any]) -> None:
+    release = threading.Event()
+
+    def hang(context: Any) -> None:
+        release.wait(60)
+
+    asks = nk.Workflow("asks", steps=[nk.Custom("ask", hang, stop_on_fail=True), nk.InApp("bell", body="b")])
+    notify = house(hooks=False, workflows=[asks])
+    people(notify, "ada")
+    notify.trigger(asks(), to="ada")
+    try:
+        notify.drain(concurrency=2, timeout=0.1)
+    finally:
+        release.set()
+    (run,) = notify.runs.list()
+    assert (run.status, notify.inbox("ada").unread_count()) == ("failed", 0)

@@ -100,7 +100,8 @@ def test_a_budget_bounds_waiting_for_the_writer(tmp_path: Path, work: str, holde
         assert (report.advanced, report.sent) == ((3, 0) if work == "advance" else (0, 3))
 
 
-def test_recording_what_was_sent_has_no_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [True, False], ids=["soon", "late"])
+def test_recording_what_was_sent_waits_a_moment_longer(tmp_path: Path, ends: bool) -> None:
     url = f"sqlite:///{tmp_path / 'app.db'}"
     with nk.Engine(url, workflows=[mail]) as notify, nk.Engine(url) as other:
         held, done = threading.Event(), threading.Event()
@@ -117,11 +118,15 @@ def test_recording_what_was_sent_has_no_budget(tmp_path: Path) -> None:
         def send(message: nk.EmailMessage) -> None:
             thread.start()
             held.wait(30)
-            threading.Timer(0.3, done.set).start()
+            if ends:
+                threading.Timer(0.3, done.set).start()
 
         notify.trigger(mail(), to=people(1))
-        assert notify.drain(seconds=0.01).sent == 1
+        assert notify.drain(seconds=0.01).sent == ends
+        done.set()
         thread.join()
+        assert notify.drain().sent == (not ends)
+        assert [len(notify.messages.get(each.id).attempts) for each in notify.messages.list(status="sent")] == [1]
 
 
 class Racing(FakeClock):

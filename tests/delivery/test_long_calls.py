@@ -137,3 +137,37 @@ def test_a_cancelled_drain_burns_only_what_had_begun(house: Callable[..., Both],
     for name, (second, first) in outcomes.items():
         assert first == ["sent"]
         assert second == (["unknown", "sent"] if name in begun else ["sent"])
+
+
+def test_the_lease_of_a_call_that_has_ended_is_kept_behind_a_long_one(
+    house: Callable[..., Both], variant: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variant[1] == "memory":
+        pytest.skip("nobody else can see a private memory")
+    notify = house(hooks=False, workflows=[mail])
+    other = house(hooks=False, workflows=[mail], door="sync", clock=notify.clock)
+    names = [f"user-{n}" for n in range(4)]
+    people(notify, *names)
+    calls: list[str] = []
+    other.engine.deliver("email")(lambda message: calls.append("other"))
+    leases: list[Any] = []
+    calling_renew(monkeypatch, leases)
+
+    def hook(message: nk.EmailMessage) -> None:
+        calls.append(message.subscriber_id)
+        if calls.count(names[3]) == 2:
+            for _ in range(3):
+                notify.clock.move(seconds=50)
+                seen = len(leases)
+                until(lambda seen=seen: len(leases) > seen + 1)  # type: ignore[misc]
+                assert other.drain().sent == 0
+
+    async def awaited(message: nk.EmailMessage) -> None:
+        await asyncio.to_thread(hook, message)
+
+    notify.engine.deliver("email")(awaited if notify.door == "async" else hook)
+    notify.trigger(mail(), to=names)
+    assert notify.drain().sent == 4  # quick: from now on several are claimed at once
+    notify.trigger(mail(), to=names)
+    assert notify.drain().sent == 4
+    assert calls == names * 2
