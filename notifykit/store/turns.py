@@ -39,7 +39,8 @@ LOOK = 0.25
 CLOSER = 5
 """How many looks until one is closer, which takes as long as a garbage collection."""
 TURN = "turn"
-WITH = {"__enter__", "__exit__"}
+WITH = {"__enter__", "__exit__", "is_left"}
+"""The functions that have a keeper in their hands: the last is `Hold`'s own, which may be interrupted as well."""
 
 Owner = tuple[int, "weakref.ref[asyncio.Task[Any]] | None"]
 
