@@ -15,9 +15,12 @@ from notifykit.model import Subscriber
 from tests.harness import databases
 
 WAITING = {
-    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
-    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    "postgresql": "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0",
+    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
+    "ON processlist.id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = database()",
 }
+"""Who waits in this database; others wait in theirs."""
 SUBSCRIBERS: Any = Subscriber.__table__  # type: ignore[attr-defined]
 FIRST, LAST = "s000", "s099"
 
@@ -45,6 +48,7 @@ def wait_until_somebody_waits(connection: sa.Connection) -> None:
     while not connection.exec_driver_sql(WAITING[connection.engine.dialect.name]).scalar() and monotonic() < end:
         connection.rollback()
         sleep(0.2)  # what MariaDB tells of transactions is a tenth of a second old
+    assert monotonic() < end, "nobody waits"
     connection.rollback()
 
 
