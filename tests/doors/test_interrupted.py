@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 import sqlite3
@@ -99,6 +100,13 @@ class Interrupted:
         thread.start()
         thread.join(10)
         assert done, f"another thread waits after an interruption at {where}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected() -> Iterator[None]:
+    """What interruptions left to the garbage collector is collected here, not in the test of somebody else."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
