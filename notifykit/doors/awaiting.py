@@ -228,6 +228,11 @@ class AsyncOwnStanding(AsyncStanding):
             return
         check(self.runtime)
         await self.settle()
+        if self.runtime.unrecorded:
+            from notifykit.doors.draining import finish
+            from notifykit.doors.work import Options
+
+            await self.drive(finish(self.runtime), Options())
         self.runtime.closed = True
         if not self.runtime.drains:
             await self.runtime.database.close()

@@ -57,6 +57,7 @@ LOST_FIRST = 16
 GRACE = 1.0
 """Seconds for which a drain whose budget is spent waits to record what was sent; then the next drain does."""
 NOT_STORED = "what was answered to %s cannot be stored; only how it ended is kept"
+FORGOTTEN = "%s has ended as %s, which could not be recorded before its engine closed; it may be sent again"
 FRUITLESS = 100
 """Claims in a row whose calls were all given back, after which a drain leaves it at that."""
 
@@ -94,6 +95,15 @@ def drain(
     return (yield from _Drain(runtime, Scope(event), deadline, options.concurrency).work())
 
 
+def finish(runtime: Runtime[Any]) -> Generator[Work[Any] | Send, Any, None]:
+    """Record what drains before could not, at the end of an engine; what cannot be within the grace is logged.
+
+    Args:
+        runtime: The engine's.
+    """
+    yield from _Drain(runtime, Scope(), monotonic(), 1).finish()
+
+
 class _Drain:
     """One drain under way."""
 
@@ -126,6 +136,21 @@ class _Drain:
             raise
         finally:
             self.runtime.unrecorded += [*self.unrecorded, *self.sent.ended]
+
+    def finish(self) -> Generator[Work[Any] | Send, Any, None]:
+        """Record how calls ended, and make none."""
+        self.unrecorded, self.runtime.unrecorded = self.runtime.unrecorded, []
+        end = monotonic() + GRACE
+        try:
+            yield from self._record()
+            while self.unrecorded and monotonic() < end:
+                yield from self._record()  # it does not wait on servers: a run may be locked by who closes
+        except Exception as error:  # an engine can be closed whatever has become of its database
+            log(logger, logging.ERROR, "how calls ended could not be recorded", error=error)
+        finally:
+            self.runtime.unrecorded += self.unrecorded
+        for call, outcome in self.unrecorded:
+            logger.error(FORGOTTEN, call.task.key, outcome.ending)
 
     def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""

@@ -193,6 +193,11 @@ class OwnStanding(Standing):
             return
         check(self.runtime)
         self.settle()
+        if self.runtime.unrecorded:
+            from notifykit.doors.draining import finish
+            from notifykit.doors.work import Options
+
+            self.drive(finish(self.runtime), Options())
         self.runtime.closed = True
         if not self.runtime.drains:
             self.runtime.database.close()

@@ -81,6 +81,39 @@ def test_a_run_that_a_host_has_locked_costs_only_itself(
     assert {len(notify.messages.get(each.id).attempts) for each in notify.messages.list()} == {1}
 
 
+def test_an_engine_that_closes_records_what_its_drains_could_not(house: Callable[..., Both]) -> None:
+    notify = house(hooks=False, workflows=[mail])
+    if notify.url is None:
+        pytest.skip("a private memory ends with its engine")
+    if str(notify.url).startswith("sqlite"):
+        pytest.skip("one writer at a time")
+    other = house(hooks=False, workflows=[mail], clock=notify.clock, door="sync")
+    people(notify, *NAMES)
+    with cancelling(notify, "user-4") as cancel:
+        called = serve(notify, lambda who: cancel() if who == "user-4" else None)
+        notify.trigger(mail(), to=NAMES)
+        assert notify.drain(seconds=10).sent == len(NAMES) - 1
+    notify.close()
+    assert once_for_each(called)
+    assert {each.status for each in other.messages.list()} == {"sent"}
+    assert {len(other.messages.get(each.id).attempts) for each in other.messages.list()} == {1}
+
+
+def test_an_engine_closes_though_a_run_stays_locked(
+    house: Callable[..., Both], caplog: pytest.LogCaptureFixture
+) -> None:
+    notify = house(hooks=False, workflows=[mail])
+    if notify.url is None or str(notify.url).startswith("sqlite"):
+        pytest.skip("one writer at a time")
+    people(notify, *NAMES)
+    with cancelling(notify, "user-4") as cancel:
+        serve(notify, lambda who: cancel() if who == "user-4" else None)
+        notify.trigger(mail(), to=NAMES)
+        notify.drain(seconds=10)
+        notify.close()
+    assert caplog.text.count("could not be recorded before its engine closed") == 1
+
+
 def test_a_database_out_of_reach_is_told_later(notify: Both) -> None:
     called = serve(notify, lambda who: broken.append(True) if who == "user-3" else None)
     broken: list[bool] = []
