@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from notifykit.api.notifier import Notifier
 from notifykit.clock import Clock
-from notifykit.doors.door import Door
 from notifykit.engine import Engine
 from notifykit.errors import (
     ConfigurationError,
@@ -76,20 +76,21 @@ from notifykit.results import (
 )
 from notifykit.signals import AsyncOn, AsyncSignal, On, Signal
 from notifykit.workflow.context import Context
-from notifykit.workflow.definition import Notice, Trigger, Workflow, WorkflowOptions
+from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow, WorkflowOptions
 from notifykit.workflow.steps import Chat, Condition, Custom, Delay, Email, InApp, Push, Sms, Step
 
 if TYPE_CHECKING:
-    from notifykit.doors.aio import AsyncDoor, AsyncEngine
+    from notifykit.api.aio import AsyncEngine, AsyncNotifier
 
 __all__ = [
     "UNSET",
     "Actor",
-    "AsyncDoor",
     "AsyncEngine",
+    "AsyncNotifier",
     "AsyncOn",
     "AsyncSignal",
     "Attempt",
+    "BoundWorkflow",
     "BulkFinished",
     "BulkResult",
     "BulkUpsert",
@@ -106,7 +107,6 @@ __all__ = [
     "DefinitionError",
     "Delay",
     "DeliveryError",
-    "Door",
     "DrainReport",
     "Email",
     "EmailMessage",
@@ -130,7 +130,7 @@ __all__ = [
     "MessageSent",
     "MessageSkipped",
     "NotFoundError",
-    "Notice",
+    "Notifier",
     "NotifyKitError",
     "On",
     "OutgoingMessage",
@@ -178,10 +178,10 @@ __all__ = [
 if not TYPE_CHECKING:  # checkers would let every name pass
 
     def __getattr__(name):
-        """Import the awaited doors when they are first asked for: who never awaits does without them."""
-        if name not in {"AsyncDoor", "AsyncEngine"}:
+        """Import the awaited notifiers when they are first asked for: who never awaits does without them."""
+        if name not in {"AsyncNotifier", "AsyncEngine"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from notifykit.doors import aio
+        from notifykit.api import aio
 
         return getattr(aio, name)
 

@@ -1,6 +1,6 @@
-"""The engine: the front door, with hooks and work beside the verbs. The awaited twin is generated from this text.
+"""The engine: the front notifier, with hooks and work beside the verbs. The awaited twin is generated from this text.
 
-What only `drain` needs is imported at its first use, as is what only one verb of a door needs.
+What only one verb of a notifier needs is imported at its first use.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from typing import Any, Literal, overload
 
 from blinker import Namespace
 
+from notifykit.api.notifier import Notifier
 from notifykit.clock import Clock
-from notifykit.doors.door import Door
-from notifykit.doors.host import Bind
-from notifykit.doors.standing import OwnStanding, started
 from notifykit.outgoing import ChatMessage, EmailMessage, PushMessage, SmsMessage
 from notifykit.providers import Integration
 from notifykit.results import DrainReport, TriggerResult
 from notifykit.settings import CALL_TIMEOUT
 from notifykit.signals import Hook, On
+from notifykit.unit_of_work.contexts import AutocommitContext, new_runtime
+from notifykit.unit_of_work.host import Bind
+from notifykit.worker.worker import Worker
 from notifykit.workflow.definition import Workflow
 
 
-class Engine(Door):
-    """The front door: every verb, and hooks and work beside them.
+class Engine(Notifier):
+    """The front notifier: every verb, and hooks and work beside them.
 
     Attributes:
         on: The signals as typed decorators: `@engine.on.message_sent`.
@@ -67,10 +68,11 @@ class Engine(Door):
             ConfigurationError: The URL is wrong, its driver is missing, or `url` and `bind` are both given.
             DefinitionError: A workflow is refused.
         """
-        self._runtime = started(
+        self._runtime = new_runtime(
             url, bind, integrations=integrations, migrate=migrate, durability=durability, clock=clock
         )
-        self._own = OwnStanding(self._runtime)
+        self._own = AutocommitContext(self._runtime)
+        self._worker = Worker(self._own)
         super().__init__(self._own)
         self._runtime.signals.sender = self
         self.signals = self._runtime.signals
@@ -135,11 +137,7 @@ class Engine(Door):
             report = notify.drain(seconds=0.02)
             ```
         """
-        from notifykit.doors.draining import drain
-        from notifykit.doors.work import Options
-
-        options = Options(seconds, concurrency, timeout)
-        return self._own.drive(drain(self._runtime, only, options), options)
+        return self._worker.drain(only, seconds, concurrency, timeout)
 
     def migrate(self) -> None:
         """Bring the schema up to date, on a server too.
@@ -152,7 +150,7 @@ class Engine(Door):
 
     def close(self) -> None:
         """Close the database if it is ours; a second call does nothing. Verbs raise `UnitError` afterwards."""
-        self._own.close()
+        self._worker.close()
 
     def __enter__(self) -> Engine:
         """Itself."""

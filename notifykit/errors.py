@@ -82,7 +82,7 @@ class TriggerError(NotifyKitError):
 
 
 class UnitError(NotifyKitError):
-    """A transaction is used in the wrong way: re-entry, a closed session, another door's kind."""
+    """A transaction is used in the wrong way: re-entry, a closed session, another notifier's kind."""
 
 
 class StorageError(NotifyKitError):

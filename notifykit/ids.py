@@ -12,12 +12,12 @@ Kind = Literal["txn", "run", "msg"]
 STEP_BITS = 6
 
 
-def text_of(kind: Kind, number: int) -> str:
+def encode_id(kind: Kind, number: int) -> str:
     """An id as it is shown outside, such as `msg_1f40`."""
     return f"{kind}_{number:x}"
 
 
-def number_of(kind: Kind, text: str) -> int:
+def decode_id(kind: Kind, text: str) -> int:
     """The number behind an id of one kind.
 
     Raises:
@@ -28,7 +28,7 @@ def number_of(kind: Kind, text: str) -> int:
         number = int(digits, 16)
     except ValueError:
         number = -1
-    if prefix != kind or not 0 < number < 2**63 or text_of(kind, number) != text:
+    if prefix != kind or not 0 < number < 2**63 or encode_id(kind, number) != text:
         raise NotFoundError(f"{text!r} is not the id of any {NOUNS[kind]}")
     return number
 
@@ -41,7 +41,7 @@ def is_generated(transaction_id: str) -> bool:
     return transaction_id.startswith("txn_")
 
 
-def at_step(run: int, step: int) -> int:
+def step_key(run: int, step: int) -> int:
     """The id of a run's message or job at a step; also of an event's shared content at a step."""
     return run << STEP_BITS | step
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Generic, Literal, get_args, overload
 
 from notifykit.errors import TriggerError
-from notifykit.ids import text_of
+from notifykit.ids import encode_id
 from notifykit.model.codes import Channel, MessageState, Outcome, RunState
 from notifykit.model.values import Json, M, R, Value
-from notifykit.texts import VALUE_LONGEST, storable
+from notifykit.texts import VALUE_LONGEST, sanitize
 
 Status = Literal[
     "processed",
@@ -37,10 +37,10 @@ class Problem(Value):
 
     def __post_init__(self) -> None:
         """Problems are stored and told: what they quote is often the very text that cannot be."""
-        object.__setattr__(self, "field", storable(self.field))
-        object.__setattr__(self, "message", storable(self.message))
+        object.__setattr__(self, "field", sanitize(self.field))
+        object.__setattr__(self, "message", sanitize(self.message))
         if self.recipient is not None:
-            object.__setattr__(self, "recipient", storable(self.recipient, VALUE_LONGEST))
+            object.__setattr__(self, "recipient", sanitize(self.recipient, VALUE_LONGEST))
 
     def __str__(self) -> str:
         """A sentence for `TriggerResult.error`."""
@@ -161,7 +161,7 @@ class BulkResult(Sequence[TriggerResult]):
             status=STATUSES[self._status[at]],
             error=[str(problem) for problem in problems],
             problems=problems,
-            transaction_id=given or (text_of("txn", event) if event else ""),
+            transaction_id=given or (encode_id("txn", event) if event else ""),
             duplicate=at in self._duplicates,
             recipients=self._recipients[at],
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 CHUNK = 500
-"""Runs a chunk on the sync door; larger ones pay for full garbage collections."""
+"""Runs a chunk on the sync notifier; larger ones pay for full garbage collections."""
 ASYNC_CHUNK = 250
-"""Runs a chunk on the async door: the loop breathes between two of them."""
+"""Runs a chunk on the async notifier: the loop breathes between two of them."""
 
 KEY_LENGTH = 255
 """Characters of an id or key."""

@@ -35,7 +35,7 @@ from notifykit.events import (
 from notifykit.model.codes import CHANNELS, OUTSIDE, Channel
 from notifykit.model.values import R
 from notifykit.outgoing import Receipt
-from notifykit.texts import log, words
+from notifykit.texts import error_text, log
 from notifykit.texts import name_of as name_of_function
 from notifykit.workflow.definition import Workflow
 
@@ -93,7 +93,7 @@ class InOrder(MutableSet[Any]):
 
 
 class ObservedSignal(NamedSignal):
-    """A blinker signal with receivers in registration order, which refuses coroutine functions on the sync door."""
+    """A blinker signal with receivers in registration order, which refuses coroutine functions on the sync notifier."""
 
     set_class = InOrder  # type: ignore[assignment]  # blinker asks for the methods of a set only
 
@@ -285,7 +285,7 @@ class Signal(Generic[E]):
             The function, unchanged.
 
         Raises:
-            ConfigurationError: A coroutine function on the sync door, or a filter that the events cannot meet.
+            ConfigurationError: A coroutine function on the sync notifier, or a filter that the events cannot meet.
         """
         return _observed(self._signals, self._name, fn, channel, workflow)
 
@@ -383,10 +383,10 @@ def _observed(signals: Signals, name: str, fn: Any, channel: Any, workflow: Any)
 
 
 def refuse_coroutine(fn: Any, *, awaited: bool) -> None:
-    """Check that a function of the host's can be called on this door.
+    """Check that a function of the host's can be called on this notifier.
 
     Raises:
-        ConfigurationError: It is not callable, or a coroutine function on the sync door.
+        ConfigurationError: It is not callable, or a coroutine function on the sync notifier.
     """
     if not callable(fn):
         raise ConfigurationError(f"a function is expected, not {fn!r}")
@@ -427,7 +427,7 @@ def _refuse_awaitable(answer: Any) -> None:
 def _reported(event: object, receiver: Any, error: BaseException) -> list[HookFailed]:
     name = name_of(receiver)
     log(logger, logging.ERROR, "%s failed as an observer of %s", name, NAMES[type(event)], error=error)
-    return [] if isinstance(event, HookFailed) else [HookFailed(name, words(error))]
+    return [] if isinstance(event, HookFailed) else [HookFailed(name, error_text(error))]
 
 
 def _is_cancelled() -> bool:

@@ -26,7 +26,7 @@ UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
 
 
-def storable(text: str, limit: int = LONGEST) -> str:
+def sanitize(text: str, limit: int = LONGEST) -> str:
     r"""A text from outside as one line that every database, JSON and every log takes.
 
     Tabs and line breaks, however many in a row, become one blank; any other control character and each half of a
@@ -46,7 +46,7 @@ def storable(text: str, limit: int = LONGEST) -> str:
     return kept if kept.isprintable() else UNSTORABLE.sub(REPLACEMENT, BREAKS.sub(" ", kept))
 
 
-def words(error: BaseException, limit: int = LONGEST) -> str:
+def error_text(error: BaseException, limit: int = LONGEST) -> str:
     """An exception as text to keep: our own errors speak for themselves, others name their class.
 
     Args:
@@ -55,34 +55,34 @@ def words(error: BaseException, limit: int = LONGEST) -> str:
     """
     kind = type(error)
     try:
-        text = storable(str(error), limit).strip()
+        text = sanitize(str(error), limit).strip()
     except Exception:  # the host's `__str__`: that it fails says nothing that the class does not
         text = ""
     if text and issubclass(kind, NotifyKitError):
         return text
     name = kind_of(error)
-    return storable(f"{name}: {text}", limit) if text else name
+    return sanitize(f"{name}: {text}", limit) if text else name
 
 
 def kind_of(value: object) -> str:
     """The name of a value's class, whatever the class or its metaclass say of themselves."""
     name: str = type.__dict__["__name__"].__get__(type(value))
-    return storable(name, VALUE_LONGEST)
+    return sanitize(name, VALUE_LONGEST)
 
 
-def shown(value: object, limit: int = VALUE_LONGEST) -> str:
+def quoted(value: object, limit: int = VALUE_LONGEST) -> str:
     """A refused value as a message may show it: its `repr`, cut; its class's name where that cannot be had."""
     if issubclass(type(value), str):
         value = str.__getitem__(value, slice(limit))  # type: ignore[index]  # a text, whatever `__class__` says
     try:
-        return storable(repr(value), limit)
+        return sanitize(repr(value), limit)
     except Exception:  # the host's `__repr__`, or a number with more digits than Python writes
         return f"<{kind_of(value)}>"
 
 
 def label(key: object) -> str:
     """A key of a mapping as a message names it: a text as it stands, anything else as `shown` shows it."""
-    return storable(key, VALUE_LONGEST) if isinstance(key, str) else shown(key)
+    return sanitize(key, VALUE_LONGEST) if isinstance(key, str) else quoted(key)
 
 
 def name_of(function: Any) -> str:
@@ -90,7 +90,7 @@ def name_of(function: Any) -> str:
     try:
         function = function.func if isinstance(function, partial) else function
         name = getattr(function, "__qualname__", type(function).__qualname__)
-        return storable(f"{getattr(function, '__module__', '?')}.{name}")
+        return sanitize(f"{getattr(function, '__module__', '?')}.{name}")
     except Exception:  # a callable object may answer anything, or nothing, when it is asked
         return kind_of(function)
 
@@ -111,8 +111,8 @@ def log(logger: logging.Logger, level: int, message: str, *args: object, error: 
     if _can_be_written(error):
         logger.log(level, message, *args, exc_info=(type(error), error, stood))
         return
-    lines = [storable(line) for frame in traceback.format_tb(stood) for line in frame.splitlines()]
-    logger.log(level, f"{message}: %s\n%s", *args, words(error), "\n".join(lines))
+    lines = [sanitize(line) for frame in traceback.format_tb(stood) for line in frame.splitlines()]
+    logger.log(level, f"{message}: %s\n%s", *args, error_text(error), "\n".join(lines))
 
 
 def _can_be_written(error: BaseException) -> bool:

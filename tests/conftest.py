@@ -1,7 +1,7 @@
 """Fixtures that every test may ask for.
 
-`notify` is the behaviour suite's engine: each test that asks for it runs on both doors and on every database that is
-found here, and leaves the same rows on all of them.
+`notify` is the behaviour suite's engine: each test that asks for it runs on both notifiers and on every database
+that is found here, and leaves the same rows on all of them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any, get_args
 import pytest
 
 from tests.harness import databases, hosted, leaks, statements
-from tests.harness.both import Both, Door
+from tests.harness.both import Both, Notifier
 from tests.harness.dump import Dump, dump
 
-DOORS: tuple[Door, ...] = get_args(Door)
-VARIANTS = [pytest.param((door, name), id=f"{door}-{name}") for name in databases.NAMES for door in DOORS]
-HAND_MADE = {"resources", "store"}
+DOORS: tuple[Notifier, ...] = get_args(Notifier)
+VARIANTS = [pytest.param((notifier, name), id=f"{notifier}-{name}") for name in databases.NAMES for notifier in DOORS]
+HAND_MADE = {"lifecycle", "resources", "store"}
 """Tests of these rooms write rows by hand, where what they belong to does not matter."""
 MARKERS = (
     "uneven: rows depend on ids or chunks (back-off, blocks), so they are not compared between databases",
     "orphaned: leaves rows behind on purpose",
     "own: about transactions of our own, or about who was there first; left out where verbs run in a host's",
     "servers: about what only servers have",
-    "table: one row of many of a table of values; both doors, but in memory only",
+    "table: one row of many of a table of values; both notifiers, but in memory only",
 )
 
 
@@ -84,7 +84,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a scenario on every door and database, a table of values in memory only."""
+    """Run a scenario on every notifier and database, a table of values in memory only."""
     if "variant" in metafunc.fixturenames:
         table = metafunc.definition.get_closest_marker("table")
         served = metafunc.config.getoption("host_isolation") or metafunc.definition.get_closest_marker("servers")
@@ -94,25 +94,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def variant(request: pytest.FixtureRequest) -> tuple[Door, databases.Name]:
-    """One door and one database."""
-    chosen: tuple[Door, databases.Name] = request.param
+def variant(request: pytest.FixtureRequest) -> tuple[Notifier, databases.Name]:
+    """One notifier and one database."""
+    chosen: tuple[Notifier, databases.Name] = request.param
     return chosen
 
 
 @pytest.fixture
 def house(
-    request: pytest.FixtureRequest, variant: tuple[Door, databases.Name], place_of: databases.Opened, tmp_path: Path
+    request: pytest.FixtureRequest, variant: tuple[Notifier, databases.Name], place_of: databases.Opened, tmp_path: Path
 ) -> Iterator[Callable[..., Both]]:
     """Opens engines on this test's database: a second one is another process's view of the same rows."""
-    door, name = variant
+    notifier, name = variant
     url = place_of(name).fresh(tmp_path)
     level = request.config.getoption("host_isolation")
     with ExitStack() as stack:
 
         def opened(**options: Any) -> Both:
             kind: Callable[..., Both] = partial(hosted.Hosted, level=level) if level else Both
-            both = kind(options.pop("door", door), url, place=name, **options)
+            both = kind(options.pop("notifier", notifier), url, place=name, **options)
             stack.callback(both.finish)
             return both
 
@@ -133,7 +133,7 @@ def notify(request: pytest.FixtureRequest, house: Callable[..., Both], dumps: di
 
 def compared(node: pytest.Item, both: Both, dumps: dict[str, Dump]) -> None:
     """Compare what a scenario left with what it left on the first variant that ran."""
-    scenario = node.nodeid.replace(f"{both.door}-{both.place}", "", 1)
+    scenario = node.nodeid.replace(f"{both.notifier}-{both.place}", "", 1)
     rows = both.read(lambda connection: dump(connection, both.start))
     expected = dumps.setdefault(scenario, rows)
     for table, found in rows.items():

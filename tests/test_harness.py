@@ -66,7 +66,7 @@ def test_dumps_are_equal_but_for_what_differs() -> None:
     assert first["job"][0]["due_at"] == "+3600s"
 
 
-def test_statements_are_seen_on_every_door_and_database(notify: Both) -> None:
+def test_statements_are_seen_on_every_notifier_and_database(notify: Both) -> None:
     notify.subscribers.upsert("ada")
     with statements() as seen:
         notify.subscribers.get("ada")
@@ -76,7 +76,7 @@ def test_statements_are_seen_on_every_door_and_database(notify: Both) -> None:
 
 def _write(notify: Both, statement: Any) -> None:
     database = notify.engine._runtime.database
-    if notify.door == "sync":
+    if notify.notifier == "sync":
         with database.transaction(write=True) as connection:
             connection.execute(statement)
         return

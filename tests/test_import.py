@@ -25,8 +25,8 @@ HEAVY = (
 LATE = (
     "notifykit.cli",
     "notifykit.delivery",
-    "notifykit.doors.aio",
-    "notifykit.doors.draining",
+    "notifykit.api.aio",
+    "notifykit.worker.draining",
     "notifykit.flow.triggering",
     "notifykit.render",
     "notifykit.store.database",

@@ -12,15 +12,15 @@ import pytest
 
 import notifykit as nk
 from notifykit import model, providers, testing
-from notifykit.doors import aio
-from notifykit.store.unit import Namespace
+from notifykit.api import aio
+from notifykit.unit_of_work.unit import Namespace
 
 PROMISED = """
-UNSET Actor AsyncDoor AsyncEngine AsyncOn AsyncSignal Attempt BulkFinished BulkResult BulkUpsert CancelReport Channel
-Chat ChatMessage Clock Condition ConfigurationError ConflictError Context Custom DefinitionError Delay DeliveryError
-Door DrainReport Email EmailMessage Engine Everyone Execution ExecutionKind HasSubscriberId HookFailed InApp
-InboxMessage InputError Json Message MessageCreated MessageDetails MessageFailed MessageQueued MessageRead MessageSeen
-MessageSent MessageSkipped NotFoundError Notice NotifyKitError On OutgoingMessage Page PayloadError
+UNSET Actor AsyncEngine AsyncNotifier AsyncOn AsyncSignal Attempt BoundWorkflow BulkFinished BulkResult BulkUpsert
+CancelReport Channel Chat ChatMessage Clock Condition ConfigurationError ConflictError Context Custom DefinitionError
+Delay DeliveryError DrainReport Email EmailMessage Engine Everyone Execution ExecutionKind HasSubscriberId HookFailed
+InApp InboxMessage InputError Json Message MessageCreated MessageDetails MessageFailed MessageQueued MessageRead
+MessageSeen MessageSent MessageSkipped NotFoundError Notifier NotifyKitError On OutgoingMessage Page PayloadError
 PermanentDeliveryError Plan Planned Problem Push PushMessage Receipt Recipient Recipients Run RunFinished SchemaError
 Signal SkipReason Sms SmsMessage Span Status Step StorageError Subscriber SubscriberChannel TenantRef Topic
 TopicDetails TransientDeliveryError Trigger TriggerError TriggerOptions TriggerProcessed TriggerResult UnitError Unset
@@ -43,7 +43,7 @@ def imported(package: ModuleType) -> set[str]:
 
 
 def public_classes() -> Iterator[type]:
-    """Every class that a host can name, and the namespaces of the doors."""
+    """Every class that a host can name, and the namespaces of the notifiers."""
     for package in (nk, providers, testing):
         yield from (found for name in package.__all__ if inspect.isclass(found := getattr(package, name)))
     yield from NAMESPACES

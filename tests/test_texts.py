@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import notifykit as nk
 from notifykit.results import Problem
-from notifykit.texts import LONGEST, TRACEBACK_LONGEST, kind_of, label, log, name_of, shown, storable, words
+from notifykit.texts import LONGEST, TRACEBACK_LONGEST, error_text, kind_of, label, log, name_of, quoted, sanitize
 from tests.harness import evil
 
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=300) | st.text(
@@ -29,10 +29,10 @@ def can_be_kept(text: str) -> bool:
 
 @given(ANY_TEXT, st.integers(2, 50))
 def test_any_text_can_be_kept(text: str, limit: int) -> None:
-    found = storable(text, limit)
+    found = sanitize(text, limit)
     assert can_be_kept(found)
     assert len(found) <= limit
-    assert storable(found, limit) == found
+    assert sanitize(found, limit) == found
     if len(text) <= limit and can_be_kept(text):
         assert found == text
 
@@ -50,17 +50,17 @@ def test_any_text_can_be_kept(text: str, limit: int) -> None:
     ],
 )
 def test_how_it_reads(text: str, kept: str) -> None:
-    assert storable(text, 10 if text.startswith("abc") else LONGEST) == kept
+    assert sanitize(text, 10 if text.startswith("abc") else LONGEST) == kept
 
 
 @pytest.mark.parametrize("name", evil.EXCEPTIONS)
 def test_any_exception_has_words(name: str) -> None:
     error = evil.EXCEPTIONS[name]()
-    found = words(error)
+    found = error_text(error)
     assert found.strip()
     assert can_be_kept(found)
     assert len(found) <= LONGEST
-    assert len(words(error, 30)) <= 30
+    assert len(error_text(error, 30)) <= 30
 
 
 SAID: list[tuple[Callable[[], Exception], str]] = [
@@ -79,14 +79,14 @@ SAID: list[tuple[Callable[[], Exception], str]] = [
 
 @pytest.mark.parametrize(("make", "kept"), SAID, ids=[kept for _, kept in SAID])
 def test_what_exceptions_say(make: Callable[[], Exception], kept: str) -> None:
-    assert words(make()) == kept
+    assert error_text(make()) == kept
 
 
 def test_a_large_text_is_not_copied() -> None:
     error = ValueError("x" * evil.LARGE)
     tracemalloc.start()
     try:
-        assert len(words(error)) == LONGEST
+        assert len(error_text(error)) == LONGEST
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -101,11 +101,11 @@ class Odd:
 
 
 def test_refused_values_are_shown_as_far_as_they_can_be() -> None:
-    assert shown("a'b\ud800\n") == '"a\'b\\ud800\\n"'
-    assert shown(Odd()) == "<Odd>"
-    assert shown(10**5000) == "<int>"
-    assert len(shown("x" * 1000)) == len(shown(["x" * 1000])) == 80
-    assert shown(evil.BrokenText("text")) == "'text'"
+    assert quoted("a'b\ud800\n") == '"a\'b\\ud800\\n"'
+    assert quoted(Odd()) == "<Odd>"
+    assert quoted(10**5000) == "<int>"
+    assert len(quoted("x" * 1000)) == len(quoted(["x" * 1000])) == 80
+    assert quoted(evil.BrokenText("text")) == "'text'"
     assert (label("a\0b"), label(7), label(10**5000)) == ("a\ufffdb", "7", "<int>")
 
 
@@ -136,5 +136,5 @@ def test_any_problem_can_be_kept(field: str, message: str, recipient: str) -> No
 
 def test_a_subclass_of_text_is_read_by_its_letters() -> None:
     odd: Any = evil.BrokenText("text")
-    assert storable(odd) == "text"
-    assert type(storable(odd)) is str
+    assert sanitize(odd) == "text"
+    assert type(sanitize(odd)) is str

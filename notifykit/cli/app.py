@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from notifykit.cli import git, tables
-from notifykit.cli.demo import play
-from notifykit.cli.history import History
-from notifykit.cli.letters import Letters
+from notifykit.cli.demo import git, tables
+from notifykit.cli.demo.command import play
+from notifykit.cli.demo.history import History
+from notifykit.cli.demo.letters import Letters
 from notifykit.errors import NotifyKitError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

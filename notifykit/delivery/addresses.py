@@ -11,13 +11,13 @@ from sqlmodel import col
 
 from notifykit.model import SubscriberChannel
 from notifykit.model.codes import Channel
-from notifykit.resources.subscriber_fields import TOKENS
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.queries.subscriber_fields import TOKENS
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 
 DEVICES = Statement(
     select(col(SubscriberChannel.subscriber), col(SubscriberChannel.token_hash), col(SubscriberChannel.credentials))
-    .where(within(SubscriberChannel.subscriber, "ids"))
+    .where(any_of(SubscriberChannel.subscriber, "ids"))
     .order_by(col(SubscriberChannel.id))
 )
 

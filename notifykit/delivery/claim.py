@@ -14,26 +14,36 @@ from sqlmodel import col
 from notifykit.clock import micros
 from notifykit.delivery.addresses import addresses, devices
 from notifykit.delivery.choices import Choices
+from notifykit.delivery.claimed_delivery import ClaimedDelivery, MessageRow
 from notifykit.delivery.custom import checked, context
-from notifykit.delivery.record import Entry, Tally, record_unknown, settle
+from notifykit.delivery.decisions import (
+    CANCELLED,
+    DROPPED,
+    NO_PROVIDER,
+    Decision,
+    attempts_exhausted,
+    skipped,
+    without_sender,
+)
+from notifykit.delivery.record import Counts, DeliveryResult, record_unknown, settle
 from notifykit.delivery.rendering import Renderer
-from notifykit.delivery.rulings import CANCELLED, DROPPED, NO_PROVIDER, Ruling, skipped, without_sender, worn_out
-from notifykit.delivery.sending import Call, Prepared, Sender, Senders, Window
-from notifykit.delivery.task import Stored, Task
+from notifykit.delivery.sending import Call, Rendered, Sender, Senders, Window
+from notifykit.lifecycle import jobs as claiming
+from notifykit.lifecycle import runs as endings
+from notifykit.lifecycle import traces
+from notifykit.lifecycle.jobs import EVERYTHING, ClaimedJob, Scope
+from notifykit.lifecycle.runs import lock_runs
 from notifykit.model import DeliveryAttempt, Message
 from notifykit.model.codes import OUTSIDE, MessageStatus, RunStatus
 from notifykit.model.trace import line
-from notifykit.resources import run_facts, versions
-from notifykit.resources.run_facts import RunFacts
+from notifykit.queries import run_facts, versions
+from notifykit.queries.run_facts import RunFacts
 from notifykit.settings import LEASE
-from notifykit.store import claiming, endings, traces
-from notifykit.store.claiming import EVERYTHING, ClaimedJob, Scope
-from notifykit.store.endings import lock_runs
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.steps import Custom
 
-MESSAGES = Statement(
+LOAD_MESSAGES = Statement(
     select(
         col(Message.id),
         col(Message.environment),
@@ -45,7 +55,7 @@ MESSAGES = Statement(
         col(Message.data),
         col(Message.expires_at),
         col(Message.created_at),
-    ).where(within(Message.id, "ids"))
+    ).where(any_of(Message.id, "ids"))
 )
 FAIL = Statement(
     update(Message)
@@ -56,7 +66,7 @@ WIDER = 8
 """Where all jobs found have runs that others have locked, so many times as many are looked at."""
 NUMBERS = Statement(
     select(col(DeliveryAttempt.message), func.max(DeliveryAttempt.attempt))
-    .where(within(DeliveryAttempt.message, "ids"))
+    .where(any_of(DeliveryAttempt.message, "ids"))
     .group_by(col(DeliveryAttempt.message))
 )
 
@@ -67,24 +77,24 @@ class Batch:
 
     Attributes:
         calls: Calls to make.
-        tally: Messages that ended at the claim.
+        counts: Messages that ended at the claim.
         waiting: What jobs wait for, and how many.
-        put_off: Jobs that wait for a provider.
+        deferred: Jobs that wait for a provider.
         settled: How many jobs needed no call.
     """
 
     calls: list[Call] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    counts: Counts = field(default_factory=Counts)
     waiting: Counter[str] = field(default_factory=Counter)
-    put_off: set[int] = field(default_factory=set)
+    deferred: set[int] = field(default_factory=set)
     settled: int = 0
 
     def add(self, other: Batch) -> None:
         """Take in what another claim took."""
         self.calls += other.calls
-        self.tally += other.tally
+        self.counts += other.counts
         self.waiting += other.waiting
-        self.put_off |= other.put_off
+        self.deferred |= other.deferred
         self.settled += other.settled
 
 
@@ -127,21 +137,25 @@ def claim(unit: Unit, by: Claimant) -> Batch:
     jobs, known = _due(unit, by)
     if not jobs:
         return batch
-    tasks, orphans = _tasks(unit, jobs, known)
+    deliveries, orphans = _tasks(unit, jobs, known)
     claiming.drop(unit, [job[:2] for job in orphans])
     batch.settled = len(orphans)
-    to_call, settled = _sort(unit, by, tasks, batch)
+    to_call, settled = _sort(unit, by, deliveries, batch)
     window = Window(unit.clock, unit.now + LEASE, unit.stops, by.since, by.deadline)
-    unit.effects.commits.append(window.open)
+    unit.effects.on_commit.append(window.open)
     owned = claiming.take(
-        unit, [task.job for task, _ in to_call], owner=by.owner, lease_until=window.lease_until, at_once=by.at_once
+        unit,
+        [delivery.job for delivery, _ in to_call],
+        owner=by.owner,
+        lease_until=window.lease_until,
+        at_once=by.at_once,
     )
     renderer = Renderer()
-    for (task, sender), job in zip(to_call, owned, strict=True):
-        task.job = job
-        batch.calls.append(_call(task, sender, renderer, window))
-    record_unknown(unit, [*(task for task, _ in to_call), *(entry.task for entry in settled)])
-    batch.tally = settle(unit, settled)
+    for (delivery, sender), job in zip(to_call, owned, strict=True):
+        delivery.job = job
+        batch.calls.append(_call(delivery, sender, renderer, window))
+    record_unknown(unit, [*(delivery for delivery, _ in to_call), *(entry.delivery for entry in settled)])
+    batch.counts = settle(unit, settled)
     batch.settled += len(settled)
     return batch
 
@@ -174,29 +188,29 @@ def _available(unit: Unit, by: Claimant, lost: bool) -> tuple[list[ClaimedJob], 
 
 
 def _sort(
-    unit: Unit, by: Claimant, tasks: Sequence[Task], batch: Batch
-) -> tuple[list[tuple[Task, Sender]], list[Entry]]:
+    unit: Unit, by: Claimant, deliveries: Sequence[ClaimedDelivery], batch: Batch
+) -> tuple[list[tuple[ClaimedDelivery, Sender]], list[DeliveryResult]]:
     """Those to call, and what becomes of the others."""
-    choices = Choices(unit, tasks)
-    to_call, settled = list[tuple[Task, Sender]](), list[Entry]()
+    choices = Choices(unit, deliveries)
+    to_call, settled = list[tuple[ClaimedDelivery, Sender]](), list[DeliveryResult]()
     serving = {channel: by.senders.of(channel) for channel in OUTSIDE}
-    for task in tasks:
-        sender = serving[task.message.word] if task.message is not None else _function(task)
-        ruling = _ruling(task, sender, choices, unit.now)
-        if ruling is None:
+    for delivery in deliveries:
+        sender = serving[delivery.message.word] if delivery.message is not None else _function(delivery)
+        decision = _decide(delivery, sender, choices, unit.now)
+        if decision is None:
             assert sender is not None
-            to_call.append((task, sender))
+            to_call.append((delivery, sender))
         else:
-            settled.append(Entry(task, ruling))
+            settled.append(DeliveryResult(delivery, decision))
     for entry in settled:
-        message = entry.task.message
-        if entry.ruling.reason == NO_PROVIDER and message is not None:
-            batch.put_off.add(message.id)
+        message = entry.delivery.message
+        if entry.decision.reason == NO_PROVIDER and message is not None:
+            batch.deferred.add(message.id)
             batch.waiting[f"{message.word}: {NO_PROVIDER}"] += 1
     return to_call, settled
 
 
-def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Tally | None:
+def defer(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Counts | None:
     """Let a job that cannot be claimed wait, so that it holds up no other one, or give it up.
 
     Args:
@@ -217,64 +231,64 @@ def put_off(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -
     if until is not None:
         claiming.postpone(unit, job[:2], until, job.attempt)
         unit.schedule(until)
-        return Tally()
+        return Counts()
     claiming.drop(unit, [job[:2]])
     if not job.message:
         endings.fail(unit, locked, problem)
-        return Tally()
+        return Counts()
     failed = FAIL.run(unit, row=job.message, reason=problem)
     traces.append(unit, [(job.run, line(micros(unit.now), None, "message_failed", problem))])
     resumed = endings.resume(unit, [job.message])
-    endings.drop_unlisted(unit, [job.run])
-    return Tally(failed=failed, resumed=resumed)
+    endings.drop_ephemeral(unit, [job.run])
+    return Counts(failed=failed, resumed=resumed)
 
 
-def _function(task: Task) -> Sender:
-    assert isinstance(task.step, Custom)
-    return Sender("", task.step.run)
+def _function(delivery: ClaimedDelivery) -> Sender:
+    assert isinstance(delivery.step, Custom)
+    return Sender("", delivery.step.run)
 
 
-def _ruling(task: Task, sender: Sender | None, choices: Choices, now: datetime) -> Ruling | None:
+def _decide(delivery: ClaimedDelivery, sender: Sender | None, choices: Choices, now: datetime) -> Decision | None:
     """What becomes of a job without a call; None where its call is to be made."""
-    message = task.message
+    message = delivery.message
     if message is None:
-        return worn_out(task) if task.facts.status == RunStatus.WAITING.value else DROPPED
+        return attempts_exhausted(delivery) if delivery.facts.status == RunStatus.WAITING.value else DROPPED
     if message.status != MessageStatus.QUEUED.value:
         return DROPPED
-    if message.reason or task.facts.person is None or task.facts.status == RunStatus.CANCELLED.value:
+    if message.reason or delivery.facts.person is None or delivery.facts.status == RunStatus.CANCELLED.value:
         return CANCELLED
     if message.expires_at is not None and message.expires_at <= now:
         return skipped("expired")
-    if not choices.allow(task):
+    if not choices.allow(delivery):
         return skipped("preference")
-    if not task.is_reachable:
+    if not delivery.is_reachable:
         return skipped("no_address")
-    return worn_out(task) or (None if sender else without_sender(task, now))
+    return attempts_exhausted(delivery) or (None if sender else without_sender(delivery, now))
 
 
-def _call(task: Task, sender: Sender, renderer: Renderer, window: Window) -> Call:
-    if task.message is None:
-        return Call(task, sender, partial(_context, task), window, check=partial(checked, task.step.id))
-    return Call(task, sender, partial(_message, renderer, task), window)
+def _call(delivery: ClaimedDelivery, sender: Sender, renderer: Renderer, window: Window) -> Call:
+    if delivery.message is None:
+        return Call(delivery, sender, partial(_context, delivery), window, check=partial(checked, delivery.step.id))
+    return Call(delivery, sender, partial(_message, renderer, delivery), window)
 
 
-def _context(task: Task) -> Prepared:
-    return Prepared(context(task))
+def _context(delivery: ClaimedDelivery) -> Rendered:
+    return Rendered(context(delivery))
 
 
-def _message(renderer: Renderer, task: Task) -> Prepared:
-    return Prepared(*renderer.prepare(task))
+def _message(renderer: Renderer, delivery: ClaimedDelivery) -> Rendered:
+    return Rendered(*renderer.prepare(delivery))
 
 
 def _tasks(
     unit: Unit, jobs: Sequence[ClaimedJob], known: Mapping[int, RunFacts]
-) -> tuple[list[Task], list[ClaimedJob]]:
+) -> tuple[list[ClaimedDelivery], list[ClaimedJob]]:
     """The jobs with all they need, in a few queries; and those whose run or message is gone."""
     ids = sorted(job.message for job in jobs if job.message)
-    messages = {row[0]: Stored(*row) for row in MESSAGES.rows(unit, ids=ids)} if ids else {}
+    messages = {row[0]: MessageRow(*row) for row in LOAD_MESSAGES.rows(unit, ids=ids)} if ids else {}
     numbers: dict[int, int] = dict(NUMBERS.rows(unit, ids=ids)) if ids else {}
     reached = devices(unit, {known[job.run].subscriber_row for job in jobs if _needs_device(job, known, messages)})
-    tasks, orphans = [], []
+    deliveries, orphans = [], []
     for job in jobs:
         facts = known.get(job.run)
         if facts is None or (job.message and job.message not in messages):
@@ -283,9 +297,9 @@ def _tasks(
         subscriber = facts.subscriber
         there = addresses(subscriber, reached.get(facts.subscriber_row))
         number = numbers.get(job.message, 0) + (2 if job.previous_lease else 1)
-        tasks.append(Task(job, facts, subscriber, messages.get(job.message), there, number))
-    return tasks, orphans
+        deliveries.append(ClaimedDelivery(job, facts, subscriber, messages.get(job.message), there, number))
+    return deliveries, orphans
 
 
-def _needs_device(job: ClaimedJob, known: Mapping[int, RunFacts], messages: Mapping[int, Stored]) -> bool:
+def _needs_device(job: ClaimedJob, known: Mapping[int, RunFacts], messages: Mapping[int, MessageRow]) -> bool:
     return job.run in known and job.message in messages and messages[job.message].word in {"push", "chat"}

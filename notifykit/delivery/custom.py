@@ -9,30 +9,30 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
 from notifykit.clock import micros
+from notifykit.delivery.claimed_delivery import ClaimedDelivery
+from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
-from notifykit.delivery.rulings import Ruling
-from notifykit.delivery.task import Task
 from notifykit.errors import InputError, PermanentDeliveryError
+from notifykit.lifecycle import traces
 from notifykit.model import Job, Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.trace import line
-from notifykit.store import traces
 from notifykit.store.rows import insert_rows
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
-from notifykit.texts import words
+from notifykit.store.statement import Statement, any_of
+from notifykit.texts import error_text
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.context import Context, context_of, fields_returned
 
-RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(within(Run.id, "ids")))
+RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
 ADVANCE = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues", "lease_until")
 
 COMPLETED = "completed"
 
 
-def context(task: Task) -> Context[Any]:
+def context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(task.workflow.shape, task.scope, task.key)
+    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
 
 
 def checked(step: str, answer: Any) -> Mapping[str, Any]:
@@ -48,10 +48,10 @@ def checked(step: str, answer: Any) -> Mapping[str, Any]:
     try:
         return fields_returned(step, answer)
     except InputError as error:
-        raise PermanentDeliveryError(words(error)) from error
+        raise PermanentDeliveryError(error_text(error)) from error
 
 
-def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) -> int:
+def complete(unit: Unit, entries: Sequence[tuple[ClaimedDelivery, Decision, Outcome | None]]) -> int:
     """Keep the results of custom steps, and let their runs go on from there.
 
     Args:
@@ -63,18 +63,24 @@ def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) ->
     """
     if not entries:
         return 0
-    traces.append(unit, [(task.job.run, _line(unit, task, ruling, outcome)) for task, ruling, outcome in entries])
-    done = {task.job.run: (task, _record(unit, ruling, outcome)) for task, ruling, outcome in entries if ruling.status}
+    traces.append(
+        unit, [(delivery.job.run, _line(unit, delivery, decision, outcome)) for delivery, decision, outcome in entries]
+    )
+    done = {
+        delivery.job.run: (delivery, _record(unit, decision, outcome))
+        for delivery, decision, outcome in entries
+        if decision.status
+    }
     if not done:
         return 0
     kept, jobs = [], []
     for run, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
-        task, made = done[run]
-        kept.append({"row": run, "results": results | {task.step.id: made}})
-        if status == RunStatus.WAITING and step == task.job.step:
-            jobs.append(task.job)
+        delivery, made = done[run]
+        kept.append({"row": run, "results": results | {delivery.step.id: made}})
+        if status == RunStatus.WAITING and step == delivery.job.step:
+            jobs.append(delivery.job)
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
-    now = unit.moment(unit.now)
+    now = unit.timestamp(unit.now)
     rows = [(now, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, "", "", 0, 0, None) for job in jobs]
     insert_rows(unit, Job, ADVANCE, rows)
     if jobs:
@@ -82,17 +88,17 @@ def go_on(unit: Unit, entries: Sequence[tuple[Task, Ruling, Outcome | None]]) ->
     return len(jobs)
 
 
-def _record(unit: Unit, ruling: Ruling, outcome: Outcome | None) -> dict[str, Any]:
-    status = COMPLETED if ruling.status is MessageStatus.SENT else "failed"
+def _record(unit: Unit, decision: Decision, outcome: Outcome | None) -> dict[str, Any]:
+    status = COMPLETED if decision.status is MessageStatus.SENT else "failed"
     fields = outcome.result if outcome and outcome.result else {}
-    return {**fields, "status": status, "reason": ruling.reason, "at": unit.now.isoformat()}
+    return {**fields, "status": status, "reason": decision.reason, "at": unit.now.isoformat()}
 
 
-def _line(unit: Unit, task: Task, ruling: Ruling, outcome: Outcome | None) -> str:
-    at, step = micros(unit.now), task.step.id
-    if ruling.status is not None:
-        kind = "step_completed" if ruling.status is MessageStatus.SENT else "step_failed"
-        return line(at, step, kind, ruling.reason)
+def _line(unit: Unit, delivery: ClaimedDelivery, decision: Decision, outcome: Outcome | None) -> str:
+    at, step = micros(unit.now), delivery.step.id
+    if decision.status is not None:
+        kind = "step_completed" if decision.status is MessageStatus.SENT else "step_failed"
+        return line(at, step, kind, decision.reason)
     if outcome is None or outcome.ending != "transient":
         return ""
-    return line(at, step, "attempt", outcome.error, {"attempt": task.job.attempt, "outcome": "transient"})
+    return line(at, step, "attempt", outcome.error, {"attempt": delivery.job.attempt, "outcome": "transient"})

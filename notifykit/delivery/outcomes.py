@@ -12,7 +12,7 @@ from typing import Any, Literal
 from notifykit.delivery.retry import seconds_asked
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
-from notifykit.texts import LONGEST, storable, words
+from notifykit.texts import LONGEST, error_text, sanitize
 
 Ending = Literal["sent", "transient", "permanent", "unrendered", "unsent", "abandoned", "overdue"]
 """`unrendered`: no call was made because the content could not be; `unsent`: no call was made, as it was too late or
@@ -69,14 +69,14 @@ def classify(error: BaseException, now: datetime) -> tuple[Ending, str, float | 
     if issubclass(kind, Abandoned):
         return "abandoned", "", None
     if issubclass(kind, PermanentDeliveryError):
-        return "permanent", words(error), None
+        return "permanent", error_text(error), None
     if not issubclass(kind, TransientDeliveryError):
-        return "transient", words(error), None
+        return "transient", error_text(error), None
     try:
         after = seconds_asked(getattr(error, "retry_after", None), now)
     except Exception:  # what cannot even be read is not understood either
-        return "transient", words(error, LONGEST - len(NOT_UNDERSTOOD)) + NOT_UNDERSTOOD, None
-    return "transient", words(error), after
+        return "transient", error_text(error, LONGEST - len(NOT_UNDERSTOOD)) + NOT_UNDERSTOOD, None
+    return "transient", error_text(error), after
 
 
 def is_awaitable(answer: object) -> bool:
@@ -92,6 +92,6 @@ def receipt_of(answer: object) -> Receipt:
     """
     try:
         given: Any = answer.provider_id if isinstance(answer, Receipt) else answer if isinstance(answer, str) else None
-        return NOTHING if given is None else Receipt(storable(given if isinstance(given, str) else str(given)))
+        return NOTHING if given is None else Receipt(sanitize(given if isinstance(given, str) else str(given)))
     except Exception:  # the host's own `__class__`, `__str__` and the like
         return NOTHING

@@ -10,20 +10,22 @@ from sqlalchemy import bindparam, update
 from sqlmodel import col
 
 from notifykit.clock import micros
-from notifykit.delivery.custom import go_on
+from notifykit.delivery.claimed_delivery import ClaimedDelivery
+from notifykit.delivery.custom import complete
+from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
-from notifykit.delivery.rulings import Ruling
-from notifykit.delivery.task import Task
 from notifykit.events import MessageFailed, MessageSent, MessageSkipped
+from notifykit.lifecycle import jobs as claiming
+from notifykit.lifecycle import runs as endings
+from notifykit.lifecycle import traces
+from notifykit.lifecycle.jobs import ClaimedJob, Later
 from notifykit.model import DeliveryAttempt, Message
 from notifykit.model.codes import AttemptClass, MessageStatus
 from notifykit.model.trace import line
 from notifykit.settings import LEASE
-from notifykit.store import claiming, endings, traces
-from notifykit.store.claiming import ClaimedJob, Later
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 
 END = Statement(
     update(Message)
@@ -66,7 +68,7 @@ KINDS = {
 
 
 @dataclass(slots=True)
-class Entry:
+class DeliveryResult:
     """One job and what becomes of it.
 
     Attributes:
@@ -74,8 +76,8 @@ class Entry:
         provider: Who was called: an integration's name, `hook`, or `''`.
     """
 
-    task: Task
-    ruling: Ruling
+    delivery: ClaimedDelivery
+    decision: Decision
     outcome: Outcome | None = None
     provider: str = ""
 
@@ -86,7 +88,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Tally:
+class Counts:
     """How many messages ended.
 
     Attributes:
@@ -97,12 +99,12 @@ class Tally:
     failed: int = 0
     resumed: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Counts) -> Counts:
         """Both together."""
-        return Tally(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
+        return Counts(self.sent + other.sent, self.failed + other.failed, self.resumed + other.resumed)
 
 
-def record(unit: Unit, entries: Sequence[Entry], *, wait: bool) -> tuple[Tally, set[ClaimedJob]]:
+def record(unit: Unit, entries: Sequence[DeliveryResult], *, wait: bool) -> tuple[Counts, set[ClaimedJob]]:
     """Write what becomes of claimed jobs.
 
     The jobs are locked first: one that somebody else has taken over meanwhile changes nothing. Then their runs, so that
@@ -116,80 +118,82 @@ def record(unit: Unit, entries: Sequence[Entry], *, wait: bool) -> tuple[Tally, 
     Returns:
         How many messages ended here, and the jobs that are still to be recorded.
     """
-    held, waiting = claiming.held(unit, [entry.task.job for entry in entries], wait=wait)
-    mine = [entry for entry in entries if entry.task.job in held]
+    held, waiting = claiming.held(unit, [entry.delivery.job for entry in entries], wait=wait)
+    mine = [entry for entry in entries if entry.delivery.job in held]
     claiming.free(unit, [_later(unit, entry) for entry in mine if entry.is_unsent])
     mine = [entry for entry in mine if not entry.is_unsent]
-    locked = endings.lock_runs(unit, [entry.task.job.run for entry in mine], wait=wait)
-    left = set() if wait else {entry.task.job for entry in mine if entry.task.job.run not in locked}
+    locked = endings.lock_runs(unit, [entry.delivery.job.run for entry in mine], wait=wait)
+    left = set() if wait else {entry.delivery.job for entry in mine if entry.delivery.job.run not in locked}
     claiming.renew(unit, left, unit.now + LEASE)
-    return settle(unit, [entry for entry in mine if entry.task.job not in left]), waiting | left
+    return settle(unit, [entry for entry in mine if entry.delivery.job not in left]), waiting | left
 
 
-def settle(unit: Unit, entries: Sequence[Entry]) -> Tally:
+def settle(unit: Unit, entries: Sequence[DeliveryResult]) -> Counts:
     """Write what becomes of jobs that this unit has locked, and their runs.
 
     Args:
         unit: A unit that may write.
         entries: The jobs.
     """
-    claiming.drop(unit, [entry.task.job[:2] for entry in entries if entry.ruling.due_at is None])
-    claiming.free(unit, [_later(unit, entry) for entry in entries if entry.ruling.due_at is not None])
-    messages = [entry for entry in entries if entry.task.message is not None]
+    claiming.drop(unit, [entry.delivery.job[:2] for entry in entries if entry.decision.due_at is None])
+    claiming.free(unit, [_later(unit, entry) for entry in entries if entry.decision.due_at is not None])
+    messages = [entry for entry in entries if entry.delivery.message is not None]
     _attempts(unit, messages)
     _messages(unit, messages)
-    traces.append(unit, [(entry.task.job.run, _line(unit, entry)) for entry in messages if entry.ruling.status])
-    called = go_on(unit, [(entry.task, entry.ruling, entry.outcome) for entry in entries if entry.task.message is None])
-    ended = [entry for entry in messages if entry.ruling.status]
-    resumed = endings.resume(unit, [entry.task.job.message for entry in ended if entry.task.is_awaited])
-    done = [entry.task for entry in entries if entry.ruling.due_at is None]
-    endings.drop_unlisted(unit, sorted({task.job.run for task in done if task.is_unlisted}))
+    traces.append(unit, [(entry.delivery.job.run, _line(unit, entry)) for entry in messages if entry.decision.status])
+    called = complete(
+        unit, [(entry.delivery, entry.decision, entry.outcome) for entry in entries if entry.delivery.message is None]
+    )
+    ended = [entry for entry in messages if entry.decision.status]
+    resumed = endings.resume(unit, [entry.delivery.job.message for entry in ended if entry.delivery.is_awaited])
+    done = [entry.delivery for entry in entries if entry.decision.due_at is None]
+    endings.drop_ephemeral(unit, sorted({delivery.job.run for delivery in done if delivery.is_ephemeral}))
     _announce(unit, ended)
-    statuses = [entry.ruling.status for entry in ended]
-    return Tally(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), resumed + called)
+    statuses = [entry.decision.status for entry in ended]
+    return Counts(statuses.count(MessageStatus.SENT), statuses.count(MessageStatus.FAILED), resumed + called)
 
 
-def record_unknown(unit: Unit, tasks: Sequence[Task]) -> None:
+def record_unknown(unit: Unit, deliveries: Sequence[ClaimedDelivery]) -> None:
     """Write that the attempt before this one ended in the dark: whoever made it never told how it went.
 
     Args:
         unit: The unit of the claim.
-        tasks: Claimed jobs, of which those count whose worker was lost in the call.
+        deliveries: Claimed jobs, of which those count whose worker was lost in the call.
     """
     rows = []
-    for task in tasks:
-        if task.job.previous_lease is None or task.message is None:
+    for delivery in deliveries:
+        if delivery.job.previous_lease is None or delivery.message is None:
             continue
-        began = unit.moment(task.job.previous_lease - LEASE)
+        began = unit.timestamp(delivery.job.previous_lease - LEASE)
         nothing = (None, None, None)
-        rows.append((task.job.message, "", task.number - 1, "", task.key, UNKNOWN, *nothing, began, None))
+        rows.append((delivery.job.message, "", delivery.number - 1, "", delivery.key, UNKNOWN, *nothing, began, None))
     if rows:
         insert_rows(unit, DeliveryAttempt, ATTEMPT, rows)
 
 
-def _later(unit: Unit, entry: Entry) -> Later:
-    job, ruling = entry.task.job, entry.ruling
-    assert ruling.due_at is not None
-    unit.schedule(ruling.due_at)
-    if ruling.burned:
-        return Later(job, ruling.due_at, job.attempt, 0)
-    return Later(job, ruling.due_at, job.attempt - 1, job.rescues)
+def _later(unit: Unit, entry: DeliveryResult) -> Later:
+    job, decision = entry.delivery.job, entry.decision
+    assert decision.due_at is not None
+    unit.schedule(decision.due_at)
+    if decision.burned:
+        return Later(job, decision.due_at, job.attempt, 0)
+    return Later(job, decision.due_at, job.attempt - 1, job.rescues)
 
 
-def _attempts(unit: Unit, entries: Sequence[Entry]) -> None:
+def _attempts(unit: Unit, entries: Sequence[DeliveryResult]) -> None:
     rows = [
         (
-            entry.task.job.message,
+            entry.delivery.job.message,
             "",
-            entry.task.number,
+            entry.delivery.number,
             entry.provider,
-            entry.task.key,
+            entry.delivery.key,
             CLASSES[outcome.ending],
             None,
             outcome.receipt.provider_id,
             outcome.error or None,
-            unit.moment(outcome.started_at),
-            unit.moment(outcome.finished_at),
+            unit.timestamp(outcome.started_at),
+            unit.timestamp(outcome.finished_at),
         )
         for entry in entries
         if (outcome := entry.outcome) is not None and outcome.ending in CLASSES
@@ -198,13 +202,13 @@ def _attempts(unit: Unit, entries: Sequence[Entry]) -> None:
         insert_rows(unit, DeliveryAttempt, ATTEMPT, rows)
 
 
-def _messages(unit: Unit, entries: Sequence[Entry]) -> None:
+def _messages(unit: Unit, entries: Sequence[DeliveryResult]) -> None:
     changes: dict[Statement, list[dict[str, Any]]] = {END: [], KEEP_CONTENT: [], END_WITH_CONTENT: []}
-    for entry in sorted(entries, key=lambda entry: entry.task.job.message):
-        status, content = entry.ruling.status, entry.outcome.content if entry.outcome else None
-        values: dict[str, Any] = {"row": entry.task.job.message}
+    for entry in sorted(entries, key=lambda entry: entry.delivery.job.message):
+        status, content = entry.decision.status, entry.outcome.content if entry.outcome else None
+        values: dict[str, Any] = {"row": entry.delivery.job.message}
         if status is not None:
-            values |= {"status": status.value, "reason": entry.ruling.reason}
+            values |= {"status": status.value, "reason": entry.decision.reason}
         if content is not None:
             values |= {name: content.get(name) for name in SAID}
             changes[KEEP_CONTENT if status is None else END_WITH_CONTENT].append(values)
@@ -214,25 +218,25 @@ def _messages(unit: Unit, entries: Sequence[Entry]) -> None:
         statement.many(unit, rows)
 
 
-def _line(unit: Unit, entry: Entry) -> str:
-    status, reason = entry.ruling.status, entry.ruling.reason
+def _line(unit: Unit, entry: DeliveryResult) -> str:
+    status, reason = entry.decision.status, entry.decision.reason
     if status not in KINDS:  # an unknown outcome is told by its attempt
         return ""
-    data = {"attempt": entry.task.number, "provider": entry.provider} if entry.provider else None
-    return line(micros(unit.now), entry.task.step.id, KINDS[status], reason, data)
+    data = {"attempt": entry.delivery.number, "provider": entry.provider} if entry.provider else None
+    return line(micros(unit.now), entry.delivery.step.id, KINDS[status], reason, data)
 
 
-def _announce(unit: Unit, entries: Sequence[Entry]) -> None:
+def _announce(unit: Unit, entries: Sequence[DeliveryResult]) -> None:
     heard = {status for status, name in KINDS.items() if unit.listens(name)}
     for entry in entries:
-        if entry.ruling.status in heard:
+        if entry.decision.status in heard:
             unit.emit(_event(entry))
 
 
-def _event(entry: Entry) -> MessageSent | MessageFailed | MessageSkipped:
-    status, reason = entry.ruling.status, entry.ruling.reason
+def _event(entry: DeliveryResult) -> MessageSent | MessageFailed | MessageSkipped:
+    status, reason = entry.decision.status, entry.decision.reason
     assert status is not None
-    message = entry.task.shown(status, reason, entry.provider or None)
+    message = entry.delivery.shown(status, reason, entry.provider or None)
     if status is MessageStatus.SENT:
         assert entry.outcome is not None
         return MessageSent(message, entry.outcome.receipt)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from notifykit.delivery.task import Task
-from notifykit.ids import text_of
+from notifykit.delivery.claimed_delivery import ClaimedDelivery
+from notifykit.ids import encode_id
 from notifykit.model.codes import Channel
 from notifykit.model.values import Json
 from notifykit.outgoing import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, SmsMessage
@@ -25,11 +25,11 @@ class Renderer:
         self._scope: dict[str, Any] = {}
         self._bound: dict[tuple[int, int], Callable[[], Any]] = {}
 
-    def prepare(self, task: Task) -> tuple[OutgoingMessage, Content | None]:
+    def prepare(self, delivery: ClaimedDelivery) -> tuple[OutgoingMessage, Content | None]:
         """The message as a hook or provider gets it.
 
         Args:
-            task: A message to send.
+            delivery: A message to send.
 
         Returns:
             The message, and what to keep of it; None where an earlier attempt has kept it.
@@ -37,20 +37,20 @@ class Renderer:
         Raises:
             RenderError: A template can't be rendered; names the variable.
         """
-        stored = task.message
+        stored = delivery.message
         assert stored is not None
         channel = stored.word
         if stored.body is not None:
             kept = {"subject": stored.subject, "body": stored.body, "data": stored.data}
-            return MESSAGES[channel](task, kept), None
-        content = CONTENTS[channel](self._fields(task), task.overrides)
-        return MESSAGES[channel](task, content), content
+            return MESSAGES[channel](delivery, kept), None
+        content = CONTENTS[channel](self._fields(delivery), delivery.overrides)
+        return MESSAGES[channel](delivery, content), content
 
-    def _fields(self, task: Task) -> dict[str, Any]:
-        key = (task.facts.version.version_id, task.job.step)
-        self._scope.update(task.scope)
+    def _fields(self, delivery: ClaimedDelivery) -> dict[str, Any]:
+        key = (delivery.facts.version.version_id, delivery.job.step)
+        self._scope.update(delivery.scope)
         if (render := self._bound.get(key)) is None:
-            rendering = compiled(task.workflow).steps[task.job.step].rendering
+            rendering = compiled(delivery.workflow).steps[delivery.job.step].rendering
             assert rendering is not None
             render = self._bound[key] = rendering.bind(self._scope)
         return dict(render())
@@ -83,24 +83,24 @@ CONTENTS: dict[Channel, Callable[[dict[str, Any], Mapping[str, Any]], Content]] 
 }
 
 
-def _head(task: Task, data: Json | None = None) -> dict[str, Any]:
-    assert task.message is not None
+def _head(delivery: ClaimedDelivery, data: Json | None = None) -> dict[str, Any]:
+    assert delivery.message is not None
     return {
-        "id": text_of("msg", task.message.id),
-        "workflow": task.workflow.key,
-        "step": task.step.id,
-        "subscriber_id": task.subscriber_id,
-        "idempotency_key": task.key,
-        "attempt": task.number,
+        "id": encode_id("msg", delivery.message.id),
+        "workflow": delivery.workflow.key,
+        "step": delivery.step.id,
+        "subscriber_id": delivery.subscriber_id,
+        "idempotency_key": delivery.key,
+        "attempt": delivery.number,
         "data": deepcopy(data) if data else {},  # the hook may change what it gets, not what is kept of it
     }
 
 
-def _email(task: Task, content: Content) -> EmailMessage:
-    overrides = task.overrides
+def _email(delivery: ClaimedDelivery, content: Content) -> EmailMessage:
+    overrides = delivery.overrides
     return EmailMessage(
-        **_head(task),
-        to=task.recipients,
+        **_head(delivery),
+        to=delivery.recipients,
         cc=tuple(overrides.get("cc", ())),
         bcc=tuple(overrides.get("bcc", ())),
         sender=overrides.get("from"),
@@ -112,20 +112,20 @@ def _email(task: Task, content: Content) -> EmailMessage:
     )
 
 
-def _sms(task: Task, content: Content) -> SmsMessage:
-    return SmsMessage(**_head(task), phone=task.addresses.phone or "", body=content["body"])
+def _sms(delivery: ClaimedDelivery, content: Content) -> SmsMessage:
+    return SmsMessage(**_head(delivery), phone=delivery.addresses.phone or "", body=content["body"])
 
 
-def _push(task: Task, content: Content) -> PushMessage:
-    head = _head(task, content["data"])
-    return PushMessage(**head, tokens=task.addresses.tokens, title=content["subject"] or "", body=content["body"])
+def _push(delivery: ClaimedDelivery, content: Content) -> PushMessage:
+    head = _head(delivery, content["data"])
+    return PushMessage(**head, tokens=delivery.addresses.tokens, title=content["subject"] or "", body=content["body"])
 
 
-def _chat(task: Task, content: Content) -> ChatMessage:
-    return ChatMessage(**_head(task), webhook_url=task.addresses.webhook_url or "", body=content["body"])
+def _chat(delivery: ClaimedDelivery, content: Content) -> ChatMessage:
+    return ChatMessage(**_head(delivery), webhook_url=delivery.addresses.webhook_url or "", body=content["body"])
 
 
-MESSAGES: dict[Channel, Callable[[Task, Content], OutgoingMessage]] = {
+MESSAGES: dict[Channel, Callable[[ClaimedDelivery, Content], OutgoingMessage]] = {
     "email": _email,
     "sms": _sms,
     "push": _push,

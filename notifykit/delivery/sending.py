@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from notifykit.clock import Clock, monotonic
+from notifykit.delivery.claimed_delivery import ClaimedDelivery
 from notifykit.delivery.outcomes import Outcome, classify, is_awaitable, receipt_of
-from notifykit.delivery.task import Task
 from notifykit.errors import PermanentDeliveryError
+from notifykit.lifecycle import jobs as claiming
 from notifykit.model.codes import Channel
 from notifykit.providers import Integration
 from notifykit.settings import BEGINS_WITHIN, LEASE
-from notifykit.store import claiming
-from notifykit.store.stops import Stops
-from notifykit.store.unit import Unit
-from notifykit.texts import words
+from notifykit.texts import error_text
+from notifykit.unit_of_work.stops import Stops
+from notifykit.unit_of_work.unit import Unit
 
 Function = Callable[[Any], Any]
 InThread = Callable[..., Awaitable[Any]]
@@ -70,7 +70,7 @@ class Senders:
 
 
 @dataclass(slots=True)
-class Prepared:
+class Rendered:
     """What a function is called with, and what was rendered for it."""
 
     argument: Any
@@ -121,7 +121,7 @@ class Call:
     """One call to make.
 
     Attributes:
-        task: The job that it is made for.
+        delivery: The job that it is made for.
         sender: Whom to call.
         prepare: Makes what it is called with; renders.
         window: When it may begin.
@@ -132,9 +132,9 @@ class Call:
         seconds: How long it took, with what is rendered for it.
     """
 
-    task: Task
+    delivery: ClaimedDelivery
     sender: Sender
-    prepare: Callable[[], Prepared]
+    prepare: Callable[[], Rendered]
     window: Window
     check: Callable[[Any], Mapping[str, Any] | None] | None = None
     since: float = 0.0
@@ -149,7 +149,7 @@ class Call:
 
     def begin(self) -> bool:
         """Begin, unless somebody in this process has stopped it since the claim; whether it does."""
-        window, facts = self.window, self.task.facts
+        window, facts = self.window, self.delivery.facts
         with window.lock:
             spared = window.stops.spares(facts.run, facts.subscriber_row, window.since)
             self.has_begun = spared and not self.is_revoked
@@ -167,7 +167,7 @@ NOT_OURS = (GeneratorExit, asyncio.CancelledError)
 """What ends something else than this process where a function that blocks raises it: a failure as any other."""
 
 
-def make(call: Call) -> Outcome:
+def send(call: Call) -> Outcome:
     """Make a call, and wait for its end.
 
     Args:
@@ -191,7 +191,7 @@ def make(call: Call) -> Outcome:
         return _raised(call, ready, started, error)
 
 
-async def make_awaited(call: Call, in_thread: InThread) -> Outcome:
+async def send_async(call: Call, in_thread: InThread) -> Outcome:
     """Make a call, and await its end.
 
     Args:
@@ -236,7 +236,7 @@ def is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _ready(call: Call, now: datetime) -> Prepared | Outcome:
+def _ready(call: Call, now: datetime) -> Rendered | Outcome:
     """What the call is made with; from here on it has begun."""
     call.since = monotonic()
     if not call.window.is_open():
@@ -244,14 +244,14 @@ def _ready(call: Call, now: datetime) -> Prepared | Outcome:
     try:
         ready = call.prepare()
     except Exception as error:
-        return Outcome("unrendered", now, now, error=words(error))
+        return Outcome("unrendered", now, now, error=error_text(error))
     return ready if call.begin() else Outcome("unsent", now, now)
 
 
 def renew(calls: Collection[Call], unit: Unit) -> None:
     """Renew the leases of calls that take long, so that nobody else makes them beside."""
     until = unit.now + LEASE
-    claiming.renew(unit, [call.task.job for call in calls], until)
+    claiming.renew(unit, [call.delivery.job for call in calls], until)
 
 
 def overdue(call: Call, seconds: float) -> Outcome:
@@ -261,14 +261,14 @@ def overdue(call: Call, seconds: float) -> Outcome:
     return Outcome("overdue", now - timedelta(seconds=seconds), now, error=f"no answer within {seconds:g} seconds")
 
 
-def _answered(call: Call, ready: Prepared, started: datetime, answer: Any) -> Outcome:
+def _answered(call: Call, ready: Rendered, started: datetime, answer: Any) -> Outcome:
     call.seconds = monotonic() - call.since
     result = None if call.check is None else call.check(answer)
     receipt = receipt_of(answer)
     return Outcome("sent", started, call.window.clock.now(), receipt=receipt, result=result, content=ready.content)
 
 
-def _raised(call: Call, ready: Prepared, started: datetime, error: BaseException) -> Outcome:
+def _raised(call: Call, ready: Rendered, started: datetime, error: BaseException) -> Outcome:
     call.seconds = monotonic() - call.since
     now = call.window.clock.now()
     ending, text, after = classify(error, now)

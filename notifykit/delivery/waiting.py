@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, func, or_, select
 from sqlmodel import col
 
-from notifykit.delivery.rulings import NO_PROVIDER
+from notifykit.delivery.decisions import NO_PROVIDER
 from notifykit.delivery.sending import Senders
 from notifykit.model import Event, Job, Message, Run, Workflow
 from notifykit.model.codes import OUTSIDE, ChannelCode, JobKind
-from notifykit.resources import versions
+from notifykit.queries import versions
 from notifykit.settings import NO_PROVIDER_RETRY
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 
 OF_EVENT = select(col(Run.id)).where(col(Run.event) == bindparam("event"))
 UNSERVED = (
@@ -24,7 +24,7 @@ UNSERVED = (
         col(Job.due_at) <= bindparam("until"),
         col(Job.kind) == JobKind.DELIVER.value,
         col(Job.owner) == "",
-        within(Message.channel, "channels"),
+        any_of(Message.channel, "channels"),
     )
     .group_by(col(Message.channel))
 )
@@ -42,7 +42,7 @@ NEWER = (
     .where(
         col(Job.due_at) <= bindparam("now"),
         or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now")),
-        within(Event.version, "versions"),
+        any_of(Event.version, "versions"),
     )
     .group_by(col(Workflow.key))
 )

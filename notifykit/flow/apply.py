@@ -9,19 +9,19 @@ from pydantic_core import to_json
 from sqlalchemy import bindparam, update
 
 from notifykit.events import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
-from notifykit.flow.runs import Changes, Instant, Wait
-from notifykit.flow.trail import Mark, Trail
-from notifykit.ids import at_step, text_of
+from notifykit.flow.run_columns import Changes, Instant, Wait
+from notifykit.flow.trace_log import TraceEntry, TraceLog
+from notifykit.ids import encode_id, step_key
 from notifykit.model import Content, Job, Message, Run
 from notifykit.model.codes import RunStatus
+from notifykit.model.subscriber import public_id
 from notifykit.model.tables import run
 from notifykit.outgoing import Receipt
 from notifykit.render.compiled import compiled
 from notifykit.results import Message as MessageResult
-from notifykit.store.endings import shown
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import StoredVersion
 
 RUN = (
@@ -84,19 +84,19 @@ def looks_at_people(unit: Unit, version: StoredVersion) -> bool:
     )
 
 
-def store_new(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:
+def store_new(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
     """Insert runs that were just made, with all that they made.
 
     Args:
         unit: A unit that may write.
         moved: The changes of a chunk, one for each version.
-        trail: The chunk's ways.
+        trace: The chunk's paths.
     """
-    insert_rows(unit, Run, RUN, [row for changes in moved for row in _run_rows(unit, changes, trail)])
-    _store_made(unit, moved, trail)
+    insert_rows(unit, Run, RUN, [row for changes in moved for row in _run_rows(unit, changes, trace)])
+    _store_made(unit, moved, trace)
 
 
-def store_moved(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:
+def store_moved(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
     """Update runs that went on after a wait, and insert what they made."""
     MOVE_RUN.many(
         unit,
@@ -105,21 +105,21 @@ def store_moved(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:
                 "number": number,
                 "step": step,
                 "status": status,
-                "results": trail.records[way],
-                "trace": trail.texts[way],
-                "reason": _reason(changes, place, trail),
+                "results": trace.records[path],
+                "trace": trace.texts[path],
+                "reason": _reason(changes, place, trace),
                 "finished_at": None if status == WAITING else unit.now,
             }
             for changes in moved
-            for place, (number, step, status, way) in enumerate(
-                zip(changes.runs.ids, changes.steps, changes.status, changes.runs.ways, strict=True)
+            for place, (number, step, status, path) in enumerate(
+                zip(changes.runs.ids, changes.steps, changes.status, changes.runs.paths, strict=True)
             )
         ],
     )
-    _store_made(unit, moved, trail)
+    _store_made(unit, moved, trace)
 
 
-def _store_made(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:
+def _store_made(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
     insert_rows(unit, Content, CONTENT, [row for changes in moved for row in changes.contents])
     insert_rows(unit, Message, MESSAGE, [row for changes in moved for row in changes.messages])
     waits = [wait for changes in moved for wait in changes.waits]
@@ -128,40 +128,40 @@ def _store_made(unit: Unit, moved: Sequence[Changes], trail: Trail) -> None:
         unit.schedule(min(wait.due_at for wait in waits))
     if any(map(unit.listens, OBSERVED)):
         for changes in moved:
-            _tell(unit, changes, trail)
+            _tell(unit, changes, trace)
 
 
-def _run_rows(unit: Unit, changes: Changes, trail: Trail) -> list[tuple[Any, ...]]:
-    runs, stamp, environment = changes.runs, unit.moment(unit.now), unit.environment
+def _run_rows(unit: Unit, changes: Changes, trace: TraceLog) -> list[tuple[Any, ...]]:
+    runs, stamp, environment = changes.runs, unit.timestamp(unit.now), unit.environment
     usual: dict[tuple[int, int], tuple[Any, ...]] = {}
     rows = []
-    for number, origin, person, own, way, status, step in zip(
-        runs.ids, runs.origins, runs.people, runs.payloads, runs.ways, changes.status, changes.steps, strict=True
+    for number, event, person, own, path, status, step in zip(
+        runs.ids, runs.events, runs.subscribers, runs.payloads, runs.paths, changes.status, changes.steps, strict=True
     ):
-        tail = usual.get((way, status))
+        tail = usual.get((path, status))
         if tail is None:
-            reason = None if status == WAITING else trail.reasons[way] if status == FAILED else trail.reason_of(way)
+            reason = None if status == WAITING else trace.reasons[path] if status == FAILED else trace.reason_of(path)
             finished = None if status == WAITING else stamp
-            tail = usual[way, status] = (status, trail.records_text(way), trail.texts[way], reason, stamp, finished)
+            tail = usual[path, status] = (status, trace.records_text(path), trace.texts[path], reason, stamp, finished)
         payload = None if own is None else to_json(own).decode()
-        rows.append((number, environment, origin.id, person[0], payload, step, *tail))
+        rows.append((number, environment, event.id, person[0], payload, step, *tail))
     return rows
 
 
-def _reason(changes: Changes, place: int, trail: Trail) -> str | None:
+def _reason(changes: Changes, place: int, trace: TraceLog) -> str | None:
     """Why a run failed, or why a finished run has no message (its last skip's reason)."""
-    status, way = changes.status[place], changes.runs.ways[place]
+    status, path = changes.status[place], changes.runs.paths[place]
     if status == WAITING:
         return None
-    return trail.reasons[way] if status == FAILED else trail.reason_of(way)
+    return trace.reasons[path] if status == FAILED else trace.reason_of(path)
 
 
 def _job_rows(unit: Unit, waits: Sequence[Wait]) -> list[tuple[Any, ...]]:
-    stamps = {wait.due_at: unit.moment(wait.due_at) for wait in waits}
+    stamps = {wait.due_at: unit.timestamp(wait.due_at) for wait in waits}
     return [
         (
             stamps[wait.due_at],
-            at_step(wait.run, wait.step),
+            step_key(wait.run, wait.step),
             wait.kind,
             wait.run,
             wait.message,
@@ -175,53 +175,53 @@ def _job_rows(unit: Unit, waits: Sequence[Wait]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _tell(unit: Unit, changes: Changes, trail: Trail) -> None:
+def _tell(unit: Unit, changes: Changes, trace: TraceLog) -> None:
     """Emit the events of some runs; called only where somebody listens."""
     runs, workflow = changes.runs, changes.runs.version.workflow
     indexes = {step.id: index for index, step in enumerate(workflow.steps)}
     channels = {step.id: step.channel for step in workflow.steps}
-    for place, way in enumerate(runs.ways):
-        origin, who = runs.origins[place], shown(runs.people[place][1])
-        for mark in trail.marks[way]:
-            channel = channels[mark.step]
-            if mark.kind == "message_skipped" and channel and unit.listens("message_skipped"):
+    for place, path in enumerate(runs.paths):
+        event, who = runs.events[place], public_id(runs.subscribers[place][1])
+        for entry in trace.entries[path]:
+            channel = channels[entry.step]
+            if entry.kind == "message_skipped" and channel and unit.listens("message_skipped"):
                 unit.emit(
                     MessageSkipped(
-                        origin.transaction_id, who, workflow.key, mark.step, channel, mark.reason or "", None
+                        event.transaction_id, who, workflow.key, entry.step, channel, entry.reason or "", None
                     )
                 )
-            elif mark.kind in {"message_sent", "message_queued"}:
-                number = at_step(runs.ids[place], indexes[mark.step])
-                _tell_message(unit, mark, _message(unit, changes, place, mark, number))
+            elif entry.kind in {"message_sent", "message_queued"}:
+                number = step_key(runs.ids[place], indexes[entry.step])
+                _tell_message(unit, entry, _message(unit, changes, place, entry, number))
         if changes.status[place] != WAITING and unit.listens("run_finished"):
             status = RunStatus(changes.status[place]).word
             assert status != "waiting"
-            unit.emit(RunFinished(origin.transaction_id, who, workflow.key, status, _reason(changes, place, trail)))
+            unit.emit(RunFinished(event.transaction_id, who, workflow.key, status, _reason(changes, place, trace)))
 
 
-def _message(unit: Unit, changes: Changes, place: int, mark: Mark, number: int) -> MessageResult:
+def _message(unit: Unit, changes: Changes, place: int, entry: TraceEntry, number: int) -> MessageResult:
     runs, workflow = changes.runs, changes.runs.version.workflow
-    step = workflow.step(mark.step)
+    step = workflow.step(entry.step)
     assert step is not None
     assert step.channel is not None
     return MessageResult(
-        id=text_of("msg", number),
-        subscriber_id=shown(runs.people[place][1]),
+        id=encode_id("msg", number),
+        subscriber_id=public_id(runs.subscribers[place][1]),
         workflow=workflow.key,
-        step=mark.step,
+        step=entry.step,
         channel=step.channel,
-        status="sent" if mark.kind == "message_sent" else "queued",
+        status="sent" if entry.kind == "message_sent" else "queued",
         reason=None,
         provider=None,
-        transaction_id=runs.origins[place].transaction_id,
+        transaction_id=runs.events[place].transaction_id,
         created_at=unit.now,
     )
 
 
-def _tell_message(unit: Unit, mark: Mark, message: MessageResult) -> None:
+def _tell_message(unit: Unit, entry: TraceEntry, message: MessageResult) -> None:
     if unit.listens("message_created"):
         unit.emit(MessageCreated(message))
-    if mark.kind == "message_queued":
+    if entry.kind == "message_queued":
         if unit.listens("message_queued"):
             unit.emit(MessageQueued(message))
     elif unit.listens("message_sent"):
@@ -230,4 +230,4 @@ def _tell_message(unit: Unit, mark: Mark, message: MessageResult) -> None:
 
 def instant_of(unit: Unit) -> Instant:
     """The unit's moment in all its forms."""
-    return Instant.of(unit.now, unit.moment(unit.now))
+    return Instant.of(unit.now, unit.timestamp(unit.now))

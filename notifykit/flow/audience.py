@@ -10,30 +10,30 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 
 from notifykit.clock import micros
-from notifykit.flow.intake import FIND_TENANTS, TenantRow
-from notifykit.flow.request import Direct, Named, Request
-from notifykit.flow.runs import Origin, Runs
-from notifykit.model.subscriber import UNLISTED
+from notifykit.flow.pending_trigger import Direct, Named, PendingTrigger
+from notifykit.flow.run_columns import EventContext, RunColumns
+from notifykit.flow.validation import FIND_TENANTS, TenantRow
+from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.tables import subscriber, tenant, topic, topic_member
 from notifykit.model.trace import line
 from notifykit.model.values import Topic
-from notifykit.resources.subscriber_fields import GivenSubscriber, Row
-from notifykit.resources.subscriber_rows import COLUMNS, State, load_many, save_many, state_of
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.queries.subscriber_fields import GivenSubscriber, Row
+from notifykit.queries.subscriber_rows import COLUMNS, State, load_many, save_many, state_of
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 
 FIND_TOPICS = Statement(
-    select(topic.c.key, topic.c.id).where(topic.c.environment == bindparam("environment"), within(topic.c.key, "keys"))
+    select(topic.c.key, topic.c.id).where(topic.c.environment == bindparam("environment"), any_of(topic.c.key, "keys"))
 )
 FIRST_MEMBERS = Statement(
     select(topic_member.c.topic, topic_member.c.subscriber)
-    .where(within(topic_member.c.topic, "topics"))
+    .where(any_of(topic_member.c.topic, "topics"))
     .order_by(topic_member.c.topic, topic_member.c.subscriber)
     .limit(bindparam("most"))
 )
 NEXT_MEMBERS = Statement(
     select(topic_member.c.subscriber, topic_member.c.topic)
-    .where(within(topic_member.c.topic, "topics"), topic_member.c.subscriber > bindparam("last"))
+    .where(any_of(topic_member.c.topic, "topics"), topic_member.c.subscriber > bindparam("last"))
     .order_by(topic_member.c.subscriber, topic_member.c.topic)
     .limit(bindparam("most"))
 )
@@ -55,12 +55,12 @@ NEXT_OF_ALL = Statement(
     .where(
         subscriber.c.environment == bindparam("environment"),
         subscriber.c.id > bindparam("last"),
-        subscriber.c.subscriber_id.not_like(UNLISTED + "%"),
+        subscriber.c.subscriber_id.not_like(EPHEMERAL + "%"),
     )
     .order_by(subscriber.c.id)
     .limit(bindparam("most"))
 )
-BY_ROW = Statement(select(*COLUMNS).where(within(subscriber.c.id, "ids")))
+BY_ROW = Statement(select(*COLUMNS).where(any_of(subscriber.c.id, "ids")))
 UPDATE_TENANT = Statement(
     update(tenant)
     .where(tenant.c.id == bindparam("number"))
@@ -76,8 +76,8 @@ PRELOADED = 8
 
 
 @dataclass(slots=True)
-class People:
-    """Subscribers that a segment names, as they stand in the order of its triggers.
+class SubscriberSet:
+    """Subscribers that a batch names, as they stand in the order of its triggers.
 
     Attributes:
         rows: By subscriber id.
@@ -90,7 +90,7 @@ class People:
     members: dict[int, Row] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
 
-    def load(self, requests: Sequence[Request], named: Iterable[Iterable[Named]]) -> None:
+    def load(self, requests: Sequence[PendingTrigger], named: Iterable[Iterable[Named]]) -> None:
         """Read, and make where they are unknown, all subscribers that the requests name.
 
         A new one is inserted before anything is laid over it: whoever comes first, the row that is there counts. In a
@@ -129,7 +129,7 @@ class People:
             self.rows[one.subscriber_id] = state.row
         return self.rows[one.subscriber_id]
 
-    def actor(self, request: Request) -> Row | None:
+    def actor(self, request: PendingTrigger) -> Row | None:
         """The actor of an event as of now, what is given laid over."""
         actor = request.actor
         if actor is None:
@@ -147,7 +147,7 @@ def _gives(one: Direct | GivenSubscriber) -> bool:
     return given is not None and not given.is_bare
 
 
-def given_devices(request: Request) -> set[str]:
+def given_devices(request: PendingTrigger) -> set[str]:
     """The ids of those whom a request gives addresses for push or chat."""
     given = [one.given for one in request.audience.named.values() if not isinstance(one, str)]
     if isinstance(request.actor, GivenSubscriber):
@@ -156,14 +156,14 @@ def given_devices(request: Request) -> set[str]:
 
 
 @dataclass(slots=True)
-class Topics:
+class TopicMembers:
     """The topics of a chunk: ids by key, and the members of those that are small, by topic id."""
 
     ids: dict[str, int] = field(default_factory=dict)
     members: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, unit: Unit, requests: Sequence[Request]) -> Topics:
+    def load(cls, unit: Unit, requests: Sequence[PendingTrigger]) -> TopicMembers:
         """Find the topics of the requests, and read the members of the small ones in one query."""
         keys = {one.key for request in requests for one in request.audience.topics}
         if not keys:
@@ -180,29 +180,31 @@ class Topics:
                 found.members = {number: read.get(number, []) for number in found.ids.values()}
         return found
 
-    def are_small(self, request: Request) -> bool:
+    def are_small(self, request: PendingTrigger) -> bool:
         """Whether all members of the request's topics have been read."""
         return all(self.ids[one.key] in self.members for one in request.audience.topics if one.key in self.ids)
 
-    def of(self, request: Request) -> list[tuple[Topic, list[int]]]:
+    def of(self, request: PendingTrigger) -> list[tuple[Topic, list[int]]]:
         """The known topics of a request with the members that have been read."""
         return [
             (one, self.members.get(self.ids[one.key], [])) for one in request.audience.topics if one.key in self.ids
         ]
 
 
-def load_members(unit: Unit, people: People, topics: Topics, requests: Sequence[Request]) -> None:
+def load_members(
+    unit: Unit, subscribers: SubscriberSet, topics: TopicMembers, requests: Sequence[PendingTrigger]
+) -> None:
     """Read the rows of the members of small topics."""
     wanted = {who for one in _known_topics(topics, requests) for who in topics.members.get(one, ())}
     if wanted:
-        people.members = {row[0]: row for row in BY_ROW.rows(unit, ids=sorted(wanted))}
+        subscribers.members = {row[0]: row for row in BY_ROW.rows(unit, ids=sorted(wanted))}
 
 
-def _known_topics(topics: Topics, requests: Sequence[Request]) -> set[int]:
+def _known_topics(topics: TopicMembers, requests: Sequence[PendingTrigger]) -> set[int]:
     return {topics.ids[one.key] for request in requests for one in request.audience.topics if one.key in topics.ids}
 
 
-def trace_topics(unit: Unit, topics: Topics, request: Request) -> None:
+def trace_topics(unit: Unit, topics: TopicMembers, request: PendingTrigger) -> None:
     """Note unknown and empty topics on the event; they are no error (D9)."""
     for one in request.audience.topics:
         if one.key not in topics.ids:
@@ -211,20 +213,20 @@ def trace_topics(unit: Unit, topics: Topics, request: Request) -> None:
             request.lines += (line(micros(unit.now), None, "topic_empty", None, {"topic": one.key}),)
 
 
-def address_only(requests: Sequence[Request]) -> None:
+def address_only(requests: Sequence[PendingTrigger]) -> None:
     """Give addresses without a subscriber an id that nothing else can have: the event's, and their place in it."""
     for request in requests:
         if request.audience.addresses:
             request.audience.addresses = tuple(
-                Direct(f"{UNLISTED}{request.event:x}.{at}", one.given, one.payload)
+                Direct(f"{EPHEMERAL}{request.event:x}.{at}", one.given, one.payload)
                 for at, one in enumerate(request.audience.addresses)
             )
 
 
-def enlist(
-    runs: Runs,
-    origin: Origin,
-    people: People,
+def add_recipients(
+    runs: RunColumns,
+    event: EventContext,
+    subscribers: SubscriberSet,
     named: Iterable[Named],
     topics: Sequence[tuple[Topic, list[int]]],
     actor: int,
@@ -233,8 +235,8 @@ def enlist(
 
     Args:
         runs: The columns that they are added to.
-        origin: The event.
-        people: Who is who as of the event.
+        event: The event.
+        subscribers: Who is who as of the event.
         named: Ids, subscribers with facts, and addresses.
         topics: Topics with the row ids of their members.
         actor: The row id of who is left out of topics; 0 for nobody.
@@ -242,39 +244,41 @@ def enlist(
     Returns:
         How many there are.
     """
-    start = len(runs.people)
+    start = len(runs.subscribers)
     for one in named:
-        runs.people.append(people.rows[one] if isinstance(one, str) else people.take(one))
+        runs.subscribers.append(subscribers.rows[one] if isinstance(one, str) else subscribers.take(one))
         runs.payloads.append(None if isinstance(one, str) else one.payload)
     if topics:
-        _enlist_members(runs, people, topics, {actor, *(person[0] for person in runs.people[start:])})
-    count = len(runs.people) - start
-    runs.origins += [origin] * count
-    runs.ways += [0] * count
+        _add_members(runs, subscribers, topics, {actor, *(person[0] for person in runs.subscribers[start:])})
+    count = len(runs.subscribers) - start
+    runs.events += [event] * count
+    runs.paths += [0] * count
     return count
 
 
-def _enlist_members(runs: Runs, people: People, topics: Sequence[tuple[Topic, list[int]]], seen: set[int]) -> None:
-    before = len(runs.people)
+def _add_members(
+    runs: RunColumns, subscribers: SubscriberSet, topics: Sequence[tuple[Topic, list[int]]], seen: set[int]
+) -> None:
+    before = len(runs.subscribers)
     for one, members in topics:
         for number in members:
-            stored = people.members.get(number)
+            stored = subscribers.members.get(number)
             if stored is not None and number not in seen and stored[1] not in one.exclude:
                 seen.add(number)
-                runs.people.append(people.rows.get(stored[1], stored))
-    runs.payloads += [None] * (len(runs.people) - before)
+                runs.subscribers.append(subscribers.rows.get(stored[1], stored))
+    runs.payloads += [None] * (len(runs.subscribers) - before)
 
 
-def enlist_page(runs: Runs, origin: Origin, page: Sequence[Row]) -> None:
+def add_page(runs: RunColumns, event: EventContext, page: Sequence[Row]) -> None:
     """One more run for every subscriber of a page."""
-    runs.people += page
+    runs.subscribers += page
     runs.payloads += [None] * len(page)
-    runs.origins += [origin] * len(page)
-    runs.ways += [0] * len(page)
+    runs.events += [event] * len(page)
+    runs.paths += [0] * len(page)
 
 
 def pages(
-    unit: Unit, topics: Topics, request: Request, actor: int, direct: set[int], *, anonymous: bool = False
+    unit: Unit, topics: TopicMembers, request: PendingTrigger, actor: int, direct: set[int], *, anonymous: bool = False
 ) -> Iterator[list[Row]]:
     """Topics of any size, or everyone, page by page; without the actor and those served directly.
 
@@ -300,7 +304,7 @@ def _everyone(unit: Unit) -> Iterator[list[Row]]:
         yield page
 
 
-def _members(unit: Unit, topics: Topics, wanted: Sequence[Topic], anonymous: bool) -> Iterator[list[Row]]:
+def _members(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymous: bool) -> Iterator[list[Row]]:
     """Members of topics by row id; one of several topics is there if one of them does not exclude it."""
     excluded: dict[int, set[str]] = {}
     for one in wanted:
@@ -335,14 +339,14 @@ def _members_of_many(unit: Unit, excluded: dict[int, set[str]]) -> Iterator[list
 
 
 @dataclass(slots=True)
-class Tenants:
+class TenantSet:
     """The tenants of a chunk as they stand in the order of its triggers."""
 
     rows: dict[str, TenantRow] = field(default_factory=dict)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, unit: Unit, requests: Sequence[Request]) -> Tenants:
+    def load(cls, unit: Unit, requests: Sequence[PendingTrigger]) -> TenantSet:
         """Read the tenants that the requests name."""
         keys = {request.tenant[0] for request in requests if request.tenant}
         if not keys:
@@ -350,7 +354,7 @@ class Tenants:
         rows = FIND_TENANTS.rows(unit, environment=unit.environment, keys=sorted(keys))
         return cls({key: TenantRow(number, key, name, data) for key, number, name, data in rows})
 
-    def of(self, request: Request) -> TenantRow | None:
+    def of(self, request: PendingTrigger) -> TenantRow | None:
         """The tenant of an event, what it gives laid over."""
         if request.tenant is None:
             return None

@@ -12,20 +12,19 @@ from datetime import datetime
 from typing import NamedTuple
 
 from notifykit.clock import micros
-from notifykit.flow import apply, facts
-from notifykit.flow.advance import World, advance
-from notifykit.flow.runs import Changes, Origin, Runs
-from notifykit.flow.trail import Mark, Trail
+from notifykit.flow import apply
+from notifykit.flow.advance import AdvanceContext, advance
+from notifykit.flow.run_columns import Changes, EventContext, RunColumns, facts_of
+from notifykit.flow.trace_log import TraceEntry, TraceLog
+from notifykit.lifecycle import traces
+from notifykit.lifecycle.jobs import EVERYTHING, DueAdvance, Scope, drop, due_advances, postpone
+from notifykit.lifecycle.runs import SUBSCRIBER_DELETED, drop_ephemeral, fail, lock_runs, stop
 from notifykit.model.codes import RunStatus
-from notifykit.model.subscriber import UNLISTED
+from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.trace import line
-from notifykit.resources import run_facts, versions
-from notifykit.resources.messages import tell_stopped
-from notifykit.resources.run_facts import RunFacts
-from notifykit.store import traces
-from notifykit.store.claiming import EVERYTHING, DueAdvance, Scope, drop, due_advances, postpone
-from notifykit.store.endings import SUBSCRIBER_DELETED, drop_unlisted, fail, lock_runs, stop
-from notifykit.store.unit import Unit
+from notifykit.queries import run_facts, versions
+from notifykit.queries.run_facts import RunFacts
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import StoredVersion
 from notifykit.workflow.steps import Custom, Delay, Step
 
@@ -46,11 +45,11 @@ class Advanced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Resumed:
-    """A run that goes on: from which step, by which way, or ended by what it waited for."""
+    """A run that goes on: from which step, by which path, or ended by what it waited for."""
 
     facts: RunFacts
     position: int
-    way: int
+    path: int
     over: bool
 
 
@@ -71,11 +70,11 @@ def advance_due(unit: Unit, *, limit: int, scope: Scope = EVERYTHING) -> Advance
     due = {job.run: known[job.run] for job in mine if job.run in known and _goes_on(job, known[job.run])}
     gone = [run for run, found in due.items() if found.person is None]
     if gone:
-        stop(unit, {run: locked[run] for run in gone}, SUBSCRIBER_DELETED, tell_stopped)
+        stop(unit, {run: locked[run] for run in gone}, SUBSCRIBER_DELETED)
     going = [found for found in due.values() if found.person is not None]
     if going:
         _move(unit, going)
-    drop_unlisted(unit, sorted({job.run for job in mine if job.run in known and _is_unlisted(known[job.run])}))
+    drop_ephemeral(unit, sorted({job.run for job in mine if job.run in known and _is_ephemeral(known[job.run])}))
     return Advanced(len(due), len(mine))
 
 
@@ -87,27 +86,27 @@ def _goes_on(job: DueAdvance, found: RunFacts) -> bool:
     return record is None or record.get("delivery") != "queued"
 
 
-def _is_unlisted(found: RunFacts) -> bool:
-    return found.person is not None and found.person[1].startswith(UNLISTED)
+def _is_ephemeral(found: RunFacts) -> bool:
+    return found.person is not None and found.person[1].startswith(EPHEMERAL)
 
 
 def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
     instant = apply.instant_of(unit)
-    trail = Trail(instant)
-    going = [_resume(found, trail) for found in due]
+    trace = TraceLog(instant)
+    going = [_resume(found, trace) for found in due]
     groups = _groups(going)
-    world = World(
+    context = AdvanceContext(
         unit.environment,
         instant,
         unit.registry.functions(),
-        facts.load(unit, [runs for _, runs in groups]),
-        trail,
+        facts_of(unit, [runs for _, runs in groups]),
+        trace,
     )
-    moved = [advance(runs, position, world) for position, runs in groups]
-    apply.store_moved(unit, [*moved, *_ended(one for one in going if one.over)], trail)
+    moved = [advance(runs, position, context) for position, runs in groups]
+    apply.store_moved(unit, [*moved, *_ended(one for one in going if one.over)], trace)
 
 
-def put_off(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> bool:
+def defer(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> bool:
     """Let a run that cannot be moved wait, so that it holds up no other one, or give it up.
 
     Args:
@@ -145,7 +144,7 @@ def _due(unit: Unit, limit: int, scope: Scope) -> tuple[list[DueAdvance], dict[i
             return jobs, locked, known
 
 
-def _resume(found: RunFacts, trail: Trail) -> _Resumed:
+def _resume(found: RunFacts, trace: TraceLog) -> _Resumed:
     """Settle the step at which a run stood: a step without a record is done now, any other is over."""
     workflow = found.version.workflow
     step = workflow.steps[found.step]
@@ -153,15 +152,15 @@ def _resume(found: RunFacts, trail: Trail) -> _Resumed:
     record = records.get(step.id)
     sent = any(each["status"] in {"sent", "queued"} for each in records.values())
     reason = next((each["reason"] for each in reversed(records.values()) if each["reason"]), None)
-    way = trail.start(records, has_message=sent, reason=reason)
+    path = trace.start(records, has_message=sent, reason=reason)
     if record is None:
-        return _Resumed(found, found.step, way, over=False)
+        return _Resumed(found, found.step, path, over=False)
     if isinstance(step, Delay):
-        way = trail.settle(way, Mark(step.id, "step_completed", None, None, "waited"))
+        path = trace.finish_step(path, TraceEntry(step.id, "step_completed", None, None, "waited"))
     over = step.stop_on_fail and _failed(step, record)
     if over:
-        way = trail.because(way, f"step {step.id!r} failed")
-    return _Resumed(found, found.step + 1, way, over)
+        path = trace.with_reason(path, f"step {step.id!r} failed")
+    return _Resumed(found, found.step + 1, path, over)
 
 
 def _failed(step: Step, record: object) -> bool:
@@ -169,23 +168,23 @@ def _failed(step: Step, record: object) -> bool:
     return record["status"] == "failed" if isinstance(step, Custom) else record.get("delivery") in {"failed", "unknown"}
 
 
-def _groups(going: Iterable[_Resumed]) -> list[tuple[int, Runs]]:
+def _groups(going: Iterable[_Resumed]) -> list[tuple[int, RunColumns]]:
     """The runs that go on, by the version and the step they go on with."""
-    groups: dict[tuple[int, int], Runs] = {}
-    origins: dict[int, Origin] = {}
+    groups: dict[tuple[int, int], RunColumns] = {}
+    events: dict[int, EventContext] = {}
     for one in going:
         if not one.over and one.facts.person is not None:
-            runs = groups.setdefault((one.facts.version.version_id, one.position), Runs(one.facts.version))
-            _add(runs, one, origins)
+            runs = groups.setdefault((one.facts.version.version_id, one.position), RunColumns(one.facts.version))
+            _add(runs, one, events)
     return [(position, runs) for (_, position), runs in groups.items()]
 
 
-def _add(runs: Runs, one: _Resumed, origins: dict[int, Origin]) -> None:
+def _add(runs: RunColumns, one: _Resumed, events: dict[int, EventContext]) -> None:
     found = one.facts
     assert found.person is not None
-    origin = origins.get(found.event)
-    if origin is None:
-        origin = origins[found.event] = Origin(
+    event = events.get(found.event)
+    if event is None:
+        event = events[found.event] = EventContext(
             found.event,
             found.given,
             found.event_payload,
@@ -195,19 +194,19 @@ def _add(runs: Runs, one: _Resumed, origins: dict[int, Origin]) -> None:
             found.overrides,
         )
     runs.ids.append(found.run)
-    runs.origins.append(origin)
-    runs.people.append(found.person)
+    runs.events.append(event)
+    runs.subscribers.append(found.person)
     runs.payloads.append(found.own_payload)
-    runs.ways.append(one.way)
+    runs.paths.append(one.path)
 
 
 def _ended(over: Iterable[_Resumed]) -> list[Changes]:
     """The runs that a failed step has ended."""
-    groups: dict[StoredVersion, Runs] = {}
+    groups: dict[StoredVersion, RunColumns] = {}
     steps: dict[StoredVersion, list[int]] = {}
-    origins: dict[int, Origin] = {}
+    events: dict[int, EventContext] = {}
     for one in over:
         if one.facts.person is not None:
             steps.setdefault(one.facts.version, []).append(one.facts.step)
-            _add(groups.setdefault(one.facts.version, Runs(one.facts.version)), one, origins)
+            _add(groups.setdefault(one.facts.version, RunColumns(one.facts.version)), one, events)
     return [Changes(runs, [FAILED] * len(runs), steps[runs.version]) for runs in groups.values()]

@@ -10,20 +10,20 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Literal
 
-from notifykit.flow import audience, facts, wire
-from notifykit.flow.advance import World, advance
-from notifykit.flow.audience import People, Tenants, Topics
-from notifykit.flow.facts import Facts
-from notifykit.flow.intake import take_in
-from notifykit.flow.request import Request
-from notifykit.flow.runs import Changes, Instant, Runs
-from notifykit.flow.segment import FIND_GIVEN, origin_of
-from notifykit.flow.trail import Mark, Record, Trail
+from notifykit.flow import audience, wire
+from notifykit.flow.advance import AdvanceContext, advance
+from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
+from notifykit.flow.batch import FIND_GIVEN, event_context
+from notifykit.flow.pending_trigger import PendingTrigger
+from notifykit.flow.run_columns import Changes, Instant, RunColumns, facts_of
+from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
+from notifykit.flow.validation import validate
 from notifykit.model.codes import ChannelCode, RunStatus
+from notifykit.model.subscriber import public_id
 from notifykit.plan import Plan, Planned, SkipReason
-from notifykit.store.endings import shown
-from notifykit.store.unit import Unit
-from notifykit.workflow.definition import Notice, Workflow
+from notifykit.queries.facts import Facts
+from notifykit.unit_of_work.unit import Unit
+from notifykit.workflow.definition import BoundWorkflow, Workflow
 from notifykit.workflow.preferences import decide
 from notifykit.workflow.steps import Custom
 from notifykit.workflow.stored import Missing
@@ -45,18 +45,22 @@ ABSENT = "the condition is a function that this process does not have"
 
 
 @dataclass(order=True, slots=True)
-class _Standing:
+class _Suspended:
     """Runs that go on at a moment of the clock that runs ahead."""
 
     at: datetime
     turn: int
-    runs: Runs
+    runs: RunColumns
     position: int
     records: list[dict[str, Record]]
 
 
 def explain(
-    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]
+    unit: Unit,
+    workflow: str | BoundWorkflow[Any] | Workflow[Any, ...],
+    to: Any,
+    payload: Any,
+    options: Mapping[str, Any],
 ) -> Plan:
     """What a trigger would do, recipient by recipient; nothing is written.
 
@@ -65,7 +69,7 @@ def explain(
         InputError: A value is refused, or no valid recipient is left.
     """
     unit = replace(unit, dry=True)
-    (request,) = take_in(unit, [wire.asked(workflow, to, payload, options)])
+    (request,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
     if request.error is not None:
         raise request.error
     if reason := _refusal(unit, request):
@@ -73,7 +77,7 @@ def explain(
     return _Rehearsal(unit, request).plan()
 
 
-def _refusal(unit: Unit, request: Request) -> SkipReason | None:
+def _refusal(unit: Unit, request: PendingTrigger) -> SkipReason | None:
     """Why nothing of the trigger would be stored."""
     if request.status != "processed":
         return "inactive"
@@ -83,7 +87,7 @@ def _refusal(unit: Unit, request: Request) -> SkipReason | None:
     return None
 
 
-def _left_out(unit: Unit, request: Request, reason: SkipReason) -> Iterator[Planned]:
+def _left_out(unit: Unit, request: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
     rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
     for who in [request.only] if request.only is not None else request.audience.named:
         yield Planned(who, None, None, "skip", unit.now, reason, rule)
@@ -92,45 +96,45 @@ def _left_out(unit: Unit, request: Request, reason: SkipReason) -> Iterator[Plan
 class _Rehearsal:
     """One trigger walked through in memory."""
 
-    def __init__(self, unit: Unit, request: Request) -> None:
+    def __init__(self, unit: Unit, request: PendingTrigger) -> None:
         self.unit, self.request = unit, request
-        self.people = People(unit)
+        self.subscribers = SubscriberSet(unit)
         self.rows: list[Planned] = []
         self.turn = count()
-        self.queue: list[_Standing] = []
+        self.queue: list[_Suspended] = []
         self.facts = Facts()
 
     def plan(self) -> Plan:
         runs = self._runs()
-        self.facts = facts.load(self.unit, [runs])
+        self.facts = facts_of(self.unit, [runs])
         self._given_devices()
-        heappush(self.queue, _Standing(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
+        heappush(self.queue, _Suspended(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
         while self.queue:
             self._move(heappop(self.queue))
         return _plan(len(runs), self.rows)
 
-    def _runs(self) -> Runs:
-        """Everybody the trigger goes to; on the way, those whom it leaves out."""
-        unit, request, people = self.unit, self.request, self.people
+    def _runs(self) -> RunColumns:
+        """Everybody the trigger goes to; on the path, those whom it leaves out."""
+        unit, request, subscribers = self.unit, self.request, self.subscribers
         who = request.audience
-        topics = Topics.load(unit, [request])
+        topics = TopicMembers.load(unit, [request])
         audience.address_only([request])
-        people.load([request], [request.named])
-        actor = people.actor(request)
+        subscribers.load([request], [request.named])
+        actor = subscribers.actor(request)
         number = 0 if actor is None else actor[0]
-        origin = origin_of(request, actor, Tenants.load(unit, [request]).of(request))
+        event = event_context(request, actor, TenantSet.load(unit, [request]).of(request))
         for problem in request.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
-        runs = Runs(request.pinned)
-        audience.enlist(runs, origin, people, request.named, (), 0)
+        runs = RunColumns(request.pinned)
+        audience.add_recipients(runs, event, subscribers, request.named, (), 0)
         if who.everyone or who.topics:
-            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.people}):
-                audience.enlist_page(runs, origin, page)
-            self._not_served(topics, {person[1] for person in runs.people}, number)
+            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.subscribers}):
+                audience.add_page(runs, event, page)
+            self._not_served(topics, {person[1] for person in runs.subscribers}, number)
         runs.ids = list(range(1, len(runs) + 1))
         return runs
 
-    def _not_served(self, topics: Topics, served: set[str], actor: int) -> None:
+    def _not_served(self, topics: TopicMembers, served: set[str], actor: int) -> None:
         """Those of the topics, or of everyone, who are left out: the actor, and the excluded."""
         who = self.request.audience
         reached = replace(who, topics=tuple(replace(one, exclude=()) for one in who.topics))
@@ -148,50 +152,50 @@ class _Rehearsal:
 
     def _given_devices(self) -> None:
         """Channels given with this very trigger count as if they were stored."""
-        for state in self.people.states.values():
+        for state in self.subscribers.states.values():
             for channel in (channel for given in state.given for channel in given.channels):
                 if channel.tokens:
                     self.facts.push.add(state.row[0])
                 if channel.credentials.get("webhook_url"):
                     self.facts.chat.add(state.row[0])
 
-    def _move(self, standing: _Standing) -> None:
+    def _move(self, standing: _Suspended) -> None:
         """Move runs at one moment, note what happens, and let those that wait stand where they go on."""
         unit, runs = self.unit, standing.runs
-        instant = Instant.of(standing.at, unit.moment(standing.at))
-        trail = Trail(instant)
-        runs.ways = [trail.start(dict(records), has_message=False) for records in standing.records]
-        world = World(unit.environment, instant, unit.registry.functions(), self.facts, trail, preview=True)
-        changes = advance(runs, standing.position, world)
-        for place, way in enumerate(runs.ways):
-            for mark in trail.marks[way]:
-                self._note(changes, place, mark, standing)
-        self._go_on(changes, trail, standing)
+        instant = Instant.of(standing.at, unit.timestamp(standing.at))
+        trace = TraceLog(instant)
+        runs.paths = [trace.start(dict(records), has_message=False) for records in standing.records]
+        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), self.facts, trace, preview=True)
+        changes = advance(runs, standing.position, context)
+        for place, path in enumerate(runs.paths):
+            for entry in trace.entries[path]:
+                self._note(changes, place, entry, standing)
+        self._go_on(changes, trace, standing)
 
-    def _note(self, changes: Changes, place: int, mark: Mark, standing: _Standing) -> None:
+    def _note(self, changes: Changes, place: int, entry: TraceEntry, standing: _Suspended) -> None:
         runs = changes.runs
-        outcome, workflow = OUTCOMES.get(mark.kind), runs.version.workflow
-        step = workflow.step(mark.step)
+        outcome, workflow = OUTCOMES.get(entry.kind), runs.version.workflow
+        step = workflow.step(entry.step)
         if outcome is None or step is None:
             return
-        rule = mark.note or mark.reason or ""
-        unrenderable = changes.unrenderable.get((place, mark.step))
+        rule = entry.note or entry.reason or ""
+        unrenderable = changes.unrenderable.get((place, entry.step))
         if unrenderable is not None:
             outcome, rule = "fail", unrenderable
         elif outcome == "send":
             rule = self._allowed_by(runs, place, step.channel)
-        elif mark.reason == "condition" and self._reads_unknown(workflow, mark.step, standing.records[place]):
+        elif entry.reason == "condition" and self._reads_unknown(workflow, entry.step, standing.records[place]):
             rule = UNKNOWN
         if outcome == "fail" and self._names_unknown(workflow, rule, standing.records[place]):
             outcome, rule = "wait", UNKNOWN
-        reason: Any = mark.reason if outcome == "skip" else None
+        reason: Any = entry.reason if outcome == "skip" else None
         self.rows.append(
-            Planned(shown(runs.people[place][1]), mark.step, step.channel, outcome, standing.at, reason, rule)
+            Planned(public_id(runs.subscribers[place][1]), entry.step, step.channel, outcome, standing.at, reason, rule)
         )
 
-    def _allowed_by(self, runs: Runs, place: int, channel: Any) -> str:
+    def _allowed_by(self, runs: RunColumns, place: int, channel: Any) -> str:
         workflow = runs.version.workflow
-        choices = self.facts.choices.get(ChannelCode.of(channel).value, {}).get(runs.people[place][0], {})
+        choices = self.facts.choices.get(ChannelCode.of(channel).value, {}).get(runs.subscribers[place][0], {})
         decision = decide(
             channel, workflow=workflow.key, critical=workflow.critical, defaults=workflow.preferences, choices=choices
         )
@@ -208,7 +212,7 @@ class _Rehearsal:
         """Whether a template fails for want of what such a step would have returned."""
         return any(problem == f"steps.{name} is undefined" for name in _unknown(workflow, records))
 
-    def _go_on(self, changes: Changes, trail: Trail, standing: _Standing) -> None:
+    def _go_on(self, changes: Changes, trace: TraceLog, standing: _Suspended) -> None:
         """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
         due = {wait.run: wait for wait in changes.waits if not wait.message}
         groups: dict[tuple[datetime, int], list[int]] = {}
@@ -222,32 +226,32 @@ class _Rehearsal:
                 at = standing.at if wait is None else wait.due_at
                 groups.setdefault((at, changes.steps[place]), []).append(place)
         for (at, index), places in groups.items():
-            self._wait(changes, trail, at, index, places)
+            self._wait(changes, trace, at, index, places)
 
-    def _wait(self, changes: Changes, trail: Trail, at: datetime, index: int, places: Sequence[int]) -> None:
+    def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
         if isinstance(step, Custom) or isinstance(step.when, Missing):
             rule = ABSENT if isinstance(step.when, Missing) else OUTSIDE
             for place in places:
-                who = shown(runs.people[place][1])
+                who = public_id(runs.subscribers[place][1])
                 self.rows.append(Planned(who, step.id, step.channel, "wait", at, None, rule))
-        some = Runs(runs.version)
+        some = RunColumns(runs.version)
         for place in places:
             some.ids.append(runs.ids[place])
-            some.origins.append(runs.origins[place])
-            some.people.append(runs.people[place])
+            some.events.append(runs.events[place])
+            some.subscribers.append(runs.subscribers[place])
             some.payloads.append(runs.payloads[place])
         records = [
             _delivered(
-                trail.records[runs.ways[place]],
+                trace.records[runs.paths[place]],
                 step.id,
                 at,
                 {name for who, name in changes.unrenderable if who == place},
             )
             for place in places
         ]
-        heappush(self.queue, _Standing(at, next(self.turn), some, index + 1, records))
+        heappush(self.queue, _Suspended(at, next(self.turn), some, index + 1, records))
 
 
 def _unknown(workflow: Workflow[Any, ...], records: Mapping[str, Record]) -> list[str]:

@@ -11,15 +11,15 @@ from sqlalchemy import Executable, SelectBase
 from sqlalchemy.exc import SQLAlchemyError
 
 from notifykit.errors import InputError, StorageError
-from notifykit.flow.request import Audience, Direct, Request
-from notifykit.flow.wire import Asked, text_problem
+from notifykit.flow.pending_trigger import Audience, Direct, PendingTrigger
+from notifykit.flow.wire import TriggerRequest, text_problem
 from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.queries.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.render.compiled import compiled
-from notifykit.resources.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.results import Problem
-from notifykit.store.faults import refused, translated
-from notifykit.store.unit import Unit
+from notifykit.store.error_mapping import mapping_errors, refused
 from notifykit.texts import label
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
 
 
@@ -34,13 +34,13 @@ class _Facts:
     payload: Any
 
 
-def settle(asked: Asked) -> None:
+def settle(request: TriggerRequest) -> None:
     """Read recipients that may be iterable only once into a list: they are looked at more than once."""
-    to = asked.get("to")
+    to = request.get("to")
     if type(to) in {str, list, tuple} or isinstance(to, (bytes, bytearray)):
         return
     if isinstance(to, Iterable) and not _is_one(to):
-        asked["to"] = list(to)
+        request["to"] = list(to)
 
 
 def stands_alone(to: Any) -> bool:
@@ -50,16 +50,16 @@ def stands_alone(to: Any) -> bool:
     return isinstance(to, (list, tuple)) and any(isinstance(one, (Everyone, SelectBase)) for one in to)
 
 
-def read_only(request: Request) -> bool:
+def read_only(request: PendingTrigger) -> bool:
     """Take a lone subscriber id, the usual case, without more ado; whether it is one."""
-    to = request.asked.get("to")
+    to = request.request.get("to")
     if type(to) is str and text_problem(key := to.strip()) is None:
         request.only = key
         return True
     return False
 
 
-def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
+def read(unit: Unit, requests: Sequence[PendingTrigger]) -> list[Audience]:
     """Read the recipients of a chunk; those given with facts are validated in one call.
 
     Args:
@@ -71,7 +71,7 @@ def read(unit: Unit, requests: Sequence[Request]) -> list[Audience]:
     for place, request in enumerate(requests):
         audience = Audience({})
         out.append(audience)
-        to = request.asked.get("to")
+        to = request.request.get("to")
         if to is None:
             audience.missing = True
         else:
@@ -123,7 +123,7 @@ def _id(audience: Audience, text: str, path: str) -> None:
         audience.named[key] = key
 
 
-def _forms(unit: Unit, request: Request, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
+def _forms(unit: Unit, request: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
     """Sort one `to` into its forms; an iterable is a list of forms."""
     if _is_one(to):
         return _form(unit, request, audience, place, to, "to", waiting)
@@ -140,7 +140,7 @@ def _is_one(to: Any) -> bool:
 
 
 def _form(
-    unit: Unit, request: Request, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
+    unit: Unit, request: PendingTrigger, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
 ) -> None:
     if isinstance(one, str):
         _id(audience, one, path)
@@ -201,7 +201,9 @@ def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
     return _Facts(place, path, facts, address_only, one.payload)
 
 
-def _with_facts(request: Request, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]) -> None:
+def _with_facts(
+    request: PendingTrigger, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]
+) -> None:
     who = None if one.address_only else label(one.facts.get("subscriber_id", one.facts.get("subscriberId", ""))) or None
     if isinstance(found, list):
         audience.problems += tuple(
@@ -237,7 +239,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     return merged
 
 
-def _select(unit: Unit, request: Request, audience: Audience, query: SelectBase, path: str) -> None:
+def _select(unit: Unit, request: PendingTrigger, audience: Audience, query: SelectBase, path: str) -> None:
     """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
     audience.selected = True
     with _explained(unit, path):
@@ -263,7 +265,7 @@ def _explained(unit: Unit, path: str) -> Iterator[None]:
         StorageError: The database is locked, corrupt or gone.
     """
     try:
-        with translated(unit.dialect.where):
+        with mapping_errors(unit.dialect.where):
             yield
     except (StorageError, SQLAlchemyError) as error:
         cause = error.__cause__ if isinstance(error, StorageError) else error
@@ -273,7 +275,7 @@ def _explained(unit: Unit, path: str) -> Iterator[None]:
         raise InputError(f"{path}: the database refuses this select: {words}", field=path) from cause
 
 
-def _selected(request: Request, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:
+def _selected(request: PendingTrigger, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:
     if not own:
         audience.named[key] = key
         return

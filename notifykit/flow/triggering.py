@@ -1,7 +1,7 @@
-"""Triggers: from what was asked to stored events and runs that have gone as far as they get.
+"""Triggers: from what was request to stored events and runs that have gone as far as they get.
 
-One way for one trigger and for a million: chunks of input, segments of it whose audience is known at once, chunks of
-runs. Each long verb is a generator that yields after each chunk, so that the async door can let the loop breathe.
+One path for one trigger and for a million: chunks of input, batchs of it whose audience is known at once, chunks of
+runs. Each long verb is a generator that yields after each chunk, so that the async notifier can let the loop breathe.
 """
 
 from __future__ import annotations
@@ -14,52 +14,54 @@ from typing import Any
 from notifykit.errors import InputError, TriggerError
 from notifykit.events import BulkFinished
 from notifykit.flow import audience, wire
-from notifykit.flow.facts import DEVICES
-from notifykit.flow.feed import Feed, next_batch
-from notifykit.flow.intake import take_in
+from notifykit.flow.batch import BatchWriter
+from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.recipients import settle, stands_alone
-from notifykit.flow.request import Request
-from notifykit.flow.segment import Writer
-from notifykit.flow.wire import Asked
+from notifykit.flow.validation import validate
+from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone
+from notifykit.queries.facts import DEVICES
 from notifykit.results import BulkResult, Problem, TriggerResult
-from notifykit.store.unit import Unit
-from notifykit.workflow.definition import Notice, Workflow
+from notifykit.unit_of_work.pull_buffer import PullBuffer, next_batch
+from notifykit.unit_of_work.unit import Unit
+from notifykit.workflow.definition import BoundWorkflow, Workflow
 
 
 def trigger(
-    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]
-) -> Generator[Feed | None, None, TriggerResult]:
+    unit: Unit,
+    workflow: str | BoundWorkflow[Any] | Workflow[Any, ...],
+    to: Any,
+    payload: Any,
+    options: Mapping[str, Any],
+) -> Generator[PullBuffer | None, None, TriggerResult]:
     """Trigger a workflow for one or many recipients.
 
     Raises:
         NotFoundError: The workflow is unknown.
         InputError: A value is refused, or no valid recipient is left.
     """
-    asked = wire.asked(workflow, to, payload, options)
-    requests = yield from _serve(unit, [asked])
-    request = requests[0]
-    if request.error is not None:
-        raise request.error
+    (pending,) = yield from _write(unit, [wire.trigger_request(workflow, to, payload, options)])
+    if pending.error is not None:
+        raise pending.error
     result = BulkResult()
-    _note(result, request)
+    _note(result, pending)
     return result[0]
 
 
 def broadcast(
-    unit: Unit, workflow: str | Notice[Any] | Workflow[Any, ...], payload: Any, options: Mapping[str, Any]
-) -> Generator[Feed | None, None, TriggerResult]:
+    unit: Unit, workflow: str | BoundWorkflow[Any] | Workflow[Any, ...], payload: Any, options: Mapping[str, Any]
+) -> Generator[PullBuffer | None, None, TriggerResult]:
     """Trigger a workflow for everyone."""
     return (yield from trigger(unit, workflow, Everyone(), payload, options))
 
 
 def trigger_bulk(
     unit: Unit,
-    source: Iterable[Any] | Feed,
+    source: Iterable[Any] | PullBuffer,
     *,
     atomic: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Generator[Feed | None, None, BulkResult]:
+) -> Generator[PullBuffer | None, None, BulkResult]:
     """Many triggers in one transaction.
 
     Args:
@@ -71,16 +73,16 @@ def trigger_bulk(
     Raises:
         TriggerError: `atomic`, and a trigger is refused.
     """
-    if isinstance(source, (str, bytes, Mapping)) or not isinstance(source, (Iterable, Feed)):
+    if isinstance(source, (str, bytes, Mapping)) or not isinstance(source, (Iterable, PullBuffer)):
         raise InputError(
             f"triggers: an iterable of triggers is expected, not {type(source).__name__}", field="triggers"
         )
-    items: Iterator[Any] | Feed = source if isinstance(source, Feed) else iter(source)
-    if atomic and unit.joined:
+    items: Iterator[Any] | PullBuffer = source if isinstance(source, PullBuffer) else iter(source)
+    if atomic and unit.is_external:
         items = iter((yield from _checked_first(unit, items)))
     result = BulkResult()
     while batch := (yield from next_batch(items, unit.chunk)):
-        for request in (yield from _serve(unit, wire.read(batch))):
+        for request in (yield from _write(unit, wire.read(batch))):
             _note(result, request)
             if atomic and request.status != "processed":
                 result.raise_for_status()
@@ -92,7 +94,7 @@ def trigger_bulk(
     return result
 
 
-def _checked_first(unit: Unit, items: Iterator[Any] | Feed) -> Generator[Feed | None, None, list[Any]]:
+def _checked_first(unit: Unit, items: Iterator[Any] | PullBuffer) -> Generator[PullBuffer | None, None, list[Any]]:
     """All triggers as a list, each checked before the first write: a host's transaction is not rolled back here."""
     everything: list[Any] = []
     while batch := (yield from next_batch(items, unit.chunk)):
@@ -100,7 +102,7 @@ def _checked_first(unit: Unit, items: Iterator[Any] | Feed) -> Generator[Feed | 
         for one in read:
             if not isinstance(one, list):
                 settle(one)
-        for at, request in enumerate(take_in(unit, read), len(everything)):
+        for at, request in enumerate(validate(unit, read), len(everything)):
             if request.status != "processed":
                 sentence = "; ".join(map(str, request.problems))
                 raise TriggerError(f"trigger {at}: {request.status}: {sentence}; nothing was written (atomic)")
@@ -108,9 +110,11 @@ def _checked_first(unit: Unit, items: Iterator[Any] | Feed) -> Generator[Feed | 
     return everything
 
 
-def _serve(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed | None, None, list[Request]]:
+def _write(
+    unit: Unit, read: Sequence[TriggerRequest | list[Problem]]
+) -> Generator[PullBuffer | None, None, list[PendingTrigger]]:
     """Serve triggers in order; one to everyone or to a `select` sees all before it written, and is served alone."""
-    done: list[Request] = []
+    done: list[PendingTrigger] = []
     start = 0
     for at, one in enumerate(read):
         if isinstance(one, list):
@@ -118,26 +122,28 @@ def _serve(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed 
         settle(one)
         if stands_alone(one.get("to")):
             for part in (read[start:at], read[at : at + 1]):
-                done += yield from _serve_part(unit, part)
+                done += yield from _write_part(unit, part)
             start = at + 1
-    done += yield from _serve_part(unit, read[start:])
+    done += yield from _write_part(unit, read[start:])
     return done
 
 
-def _serve_part(unit: Unit, read: Sequence[Asked | list[Problem]]) -> Generator[Feed | None, None, list[Request]]:
+def _write_part(
+    unit: Unit, read: Sequence[TriggerRequest | list[Problem]]
+) -> Generator[PullBuffer | None, None, list[PendingTrigger]]:
     if not read:
         return []
-    requests = take_in(unit, read)
+    requests = validate(unit, read)
     live = [request for request in requests if request.live]
-    topics = audience.Topics.load(unit, live)
-    for segment in _segments(unit, topics, live):
-        yield from Writer(unit, topics).serve(segment)
+    topics = audience.TopicMembers.load(unit, live)
+    for batch in _batches(unit, topics, live):
+        yield from BatchWriter(unit, topics).write(batch)
     return requests
 
 
 @dataclass(slots=True)
 class _Reached:
-    """Whom a segment reaches on devices, whose addresses are read once for all of it: as they are at its end.
+    """Whom a batch reaches on devices, whose addresses are read once for all of it: as they are at its end.
 
     Attributes:
         keys: Subscriber ids.
@@ -149,7 +155,7 @@ class _Reached:
     anybody: bool = False
     versions: dict[int, bool] = field(default_factory=dict)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: PendingTrigger) -> None:
         """Reach the audience of one more request."""
         number = request.pinned.version_id
         uses = self.versions.get(number)
@@ -161,7 +167,7 @@ class _Reached:
             self.keys.update(request.audience.named)
             self.anybody = self.anybody or bool(request.audience.topics)
 
-    def would_change_by(self, request: Request) -> bool:
+    def would_change_by(self, request: PendingTrigger) -> bool:
         """Whether a request gives a device to somebody who was reached without it."""
         if not self.keys and not self.anybody:
             return False
@@ -169,28 +175,30 @@ class _Reached:
         return bool(given) and (self.anybody or not given.isdisjoint(self.keys))
 
 
-def _segments(unit: Unit, topics: audience.Topics, requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Requests whose recipients fit in memory together; one with more than that is a segment of its own."""
-    segment: list[Request] = []
+def _batches(
+    unit: Unit, topics: audience.TopicMembers, requests: Sequence[PendingTrigger]
+) -> Iterator[list[PendingTrigger]]:
+    """Requests whose recipients fit in memory together; one with more than that is a batch of its own."""
+    batch: list[PendingTrigger] = []
     weight, reached = 0, _Reached()
     for request in requests:
         size = 1 if request.only is not None else _size(topics, request)
-        if segment and (
+        if batch and (
             size > unit.chunk or weight + size > unit.chunk * audience.PRELOADED or reached.would_change_by(request)
         ):
-            yield segment
-            segment, weight, reached = [], 0, _Reached()
-        segment.append(request)
+            yield batch
+            batch, weight, reached = [], 0, _Reached()
+        batch.append(request)
         weight += size
         reached.add(request)
         if size > unit.chunk:
-            yield segment
-            segment, weight, reached = [], 0, _Reached()
-    if segment:
-        yield segment
+            yield batch
+            batch, weight, reached = [], 0, _Reached()
+    if batch:
+        yield batch
 
 
-def _size(topics: audience.Topics, request: Request) -> int:
+def _size(topics: audience.TopicMembers, request: PendingTrigger) -> int:
     """How many recipients there are; many where nobody has counted them."""
     who = request.audience
     if who.everyone or not topics.are_small(request):
@@ -198,11 +206,11 @@ def _size(topics: audience.Topics, request: Request) -> int:
     return len(request.named) + sum(len(members) for _, members in topics.of(request))
 
 
-def _note(result: BulkResult, request: Request) -> None:
+def _note(result: BulkResult, request: PendingTrigger) -> None:
     if request.live and not request.problems:
         result.add_processed(request.event, request.recipients, request.transaction_id)
         return
-    asked_for = request.asked.get("transaction_id")
+    asked_for = request.request.get("transaction_id")
     given = asked_for.strip() if isinstance(asked_for, str) else ""
     result.add(
         request.status,

@@ -11,11 +11,11 @@ from typing_extensions import TypedDict
 from notifykit.errors import InputError
 from notifykit.ids import is_generated
 from notifykit.model.values import TriggerOptions
-from notifykit.resources.references import UNSTORABLE
+from notifykit.queries.references import UNSTORABLE
 from notifykit.results import Problem
 from notifykit.settings import KEY_LENGTH
-from notifykit.texts import words
-from notifykit.workflow.definition import Notice, Trigger, Workflow
+from notifykit.texts import error_text
+from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow
 
 Key = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=KEY_LENGTH)]
 
@@ -38,12 +38,14 @@ class Wire(TypedDict):
     ]
 
 
-Asked: TypeAlias = Wire
+TriggerRequest: TypeAlias = Wire
 OPTIONS = frozenset(TriggerOptions.__annotations__)
 WIRES: TypeAdapter[list[Wire]] = TypeAdapter(list[Wire])
 
 
-def asked(workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]) -> Asked:
+def trigger_request(
+    workflow: str | BoundWorkflow[Any] | Workflow[Any, ...], to: Any, payload: Any, options: Mapping[str, Any]
+) -> TriggerRequest:
     """One trigger of the typed call.
 
     Raises:
@@ -51,7 +53,7 @@ def asked(workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: An
     """
     if unknown := options.keys() - OPTIONS:
         raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
-    if isinstance(workflow, Notice):
+    if isinstance(workflow, BoundWorkflow):
         workflow, payload = workflow.workflow, workflow.payload
     key = workflow.key if isinstance(workflow, Workflow) else workflow
     if not isinstance(key, str):
@@ -59,7 +61,7 @@ def asked(workflow: str | Notice[Any] | Workflow[Any, ...], to: Any, payload: An
     return {"workflow": key, "to": to, "payload": payload, **options}  # type: ignore[typeddict-item]
 
 
-def read(items: Sequence[Any]) -> list[Asked | list[Problem]]:
+def read(items: Sequence[Any]) -> list[TriggerRequest | list[Problem]]:
     """Read a chunk of triggers of any form, all wire dictionaries in one call of the validator.
 
     Args:
@@ -96,17 +98,17 @@ def text_problem(text: str) -> str | None:
     return "control characters and half surrogate pairs are not allowed" if UNSTORABLE.search(text) else None
 
 
-def _of_trigger(one: Trigger) -> Asked | list[Problem]:
+def _of_trigger(one: Trigger) -> TriggerRequest | list[Problem]:
     try:
-        return asked(one.workflow, one.to, one.payload, one.options)
+        return trigger_request(one.workflow, one.to, one.payload, one.options)
     except InputError as error:
         return [Problem(error.field, str(error).removeprefix(f"{error.field}: "))]
 
 
-def _validated(items: Sequence[Any]) -> list[Asked | list[Problem]]:
+def _validated(items: Sequence[Any]) -> list[TriggerRequest | list[Problem]]:
     """Each item's wire form or problems; the good ones of a mixed chunk are validated once more without the bad."""
     try:
-        return cast("list[Asked | list[Problem]]", WIRES.validate_python(items))
+        return cast("list[TriggerRequest | list[Problem]]", WIRES.validate_python(items))
     except ValidationError as error:
         bad: dict[int, list[Problem]] = {}
         for found in error.errors(include_url=False, include_context=False, include_input=False):
@@ -114,7 +116,7 @@ def _validated(items: Sequence[Any]) -> list[Asked | list[Problem]]:
             bad.setdefault(cast("int", at), []).append(Problem(".".join(map(str, path)), _sentence(found["msg"])))
     except (UnicodeError, RecursionError) as error:
         if len(items) == 1:
-            return [[Problem("", f"this trigger cannot be read: {words(error)}")]]
+            return [[Problem("", f"this trigger cannot be read: {error_text(error)}")]]
         return [each for item in items for each in _validated([item])]
     good = iter(WIRES.validate_python([item for at, item in enumerate(items) if at not in bad]))
     return [bad[at] if at in bad else next(good) for at in range(len(items))]

@@ -62,7 +62,7 @@ def set_options(target: MetaData, connection: Connection, **kw: Any) -> None:
             item.dialect_options[name][option] = value
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time: integer microseconds on SQLite, native elsewhere."""
 
     impl = BigInteger
@@ -109,7 +109,7 @@ class LongText(TypeDecorator[str]):
         return self.impl_instance
 
 
-class KeyText(TypeDecorator[str]):
+class CaseSensitiveString(TypeDecorator[str]):
     """Text that is compared byte by byte: a key."""
 
     impl = String
@@ -146,8 +146,8 @@ def _mysql() -> Any:
 
 ID = BigInteger().with_variant(Integer(), "sqlite")
 """A 63-bit integer; on SQLite the spelling that makes a primary key the row's own id."""
-KEY = KeyText(255)
-LONG_KEY = KeyText(300)
+KEY = CaseSensitiveString(255)
+LONG_KEY = CaseSensitiveString(300)
 TEXT = LongText()
 WITHOUT_ROWID = {"options": {"sqlite": {"with_rowid": False}}}
 """The `info` of a small table whose rows stand in the order of their key."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, LONG_KEY, TEXT, Base, Moment
+from notifykit.model.base import ID, LONG_KEY, TEXT, Base, UtcDateTime
 
 
 class DeliveryAttempt(Base, table=True):
@@ -24,5 +24,5 @@ class DeliveryAttempt(Base, table=True):
     status_code: int | None = None
     provider_message_id: str | None = Field(default=None, sa_type=TEXT)
     response: str | None = Field(default=None, sa_type=TEXT)
-    started_at: datetime = Field(sa_type=Moment)
-    finished_at: datetime | None = Field(default=None, sa_type=Moment)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

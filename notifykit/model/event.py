@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment, only_where
+from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, UtcDateTime, only_where
 
 
 class Event(Base, table=True):
@@ -38,4 +38,4 @@ class Event(Base, table=True):
     recipients: int = Field(default=0, sa_type=ID)
     errors: list[Any] | None = Field(default=None, sa_type=JsonText)
     trace: str | None = Field(default=None, sa_type=TEXT)
-    created_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, Moment
+from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, UtcDateTime
 
 
 class Job(Base, table=True):
@@ -20,7 +20,7 @@ class Job(Base, table=True):
     __tablename__ = "notifykit_job"
     __table_args__ = (Index(None, "run"), {"info": WITHOUT_ROWID})
 
-    due_at: datetime = Field(primary_key=True, sa_type=Moment)
+    due_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
     id: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs={"autoincrement": False})
     kind: int = Field(sa_type=SmallInteger)
     run: int = Field(sa_type=ID)
@@ -30,4 +30,4 @@ class Job(Base, table=True):
     owner: str = Field(default="", sa_type=LONG_KEY)
     attempt: int = 0
     rescues: int = 0
-    lease_until: datetime | None = Field(default=None, sa_type=Moment)
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)

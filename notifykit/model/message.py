@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, MARIADB, TEXT, Base, JsonText, Moment, only_where
+from notifykit.model.base import ID, MARIADB, TEXT, Base, JsonText, UtcDateTime, only_where
 from notifykit.model.codes import ChannelCode
 
 IN_FEED = f"channel = {ChannelCode.IN_APP.value}"
@@ -59,9 +59,9 @@ class Message(Base, table=True):
     data: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
     status: int = Field(sa_type=SmallInteger)
     reason: str | None = Field(default=None, sa_type=TEXT)
-    feed_at: datetime = Field(sa_type=Moment)
-    seen_at: datetime | None = Field(default=None, sa_type=Moment)
-    read_at: datetime | None = Field(default=None, sa_type=Moment)
-    archived_at: datetime | None = Field(default=None, sa_type=Moment)
-    expires_at: datetime | None = Field(default=None, sa_type=Moment)
-    created_at: datetime = Field(sa_type=Moment)
+    feed_at: datetime = Field(sa_type=UtcDateTime)
+    seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    read_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    archived_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)

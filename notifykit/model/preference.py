@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import SmallInteger
 from sqlmodel import Field
 
-from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, Moment
+from notifykit.model.base import ID, LONG_KEY, WITHOUT_ROWID, Base, UtcDateTime
 
 EVERYTHING = "*"
 """The target of a global choice."""
@@ -30,4 +30,4 @@ class Preference(Base, table=True):
     channel: int = Field(primary_key=True, sa_type=SmallInteger, sa_column_kwargs={"autoincrement": False})
     enabled: bool
     locked: bool = False
-    updated_at: datetime = Field(sa_type=Moment)
+    updated_at: datetime = Field(sa_type=UtcDateTime)

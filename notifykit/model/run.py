@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, SmallInteger, UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, TEXT, Base, JsonText, UtcDateTime
 
 
 class Run(Base, table=True):
@@ -31,5 +31,5 @@ class Run(Base, table=True):
     results: dict[str, Any] = Field(sa_type=JsonText)
     trace: str = Field(sa_type=TEXT)
     reason: str | None = Field(default=None, sa_type=TEXT)
-    created_at: datetime = Field(sa_type=Moment)
-    finished_at: datetime | None = Field(default=None, sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -8,10 +8,15 @@ from typing import Any
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, UtcDateTime
 
-UNLISTED = "\x1f"
+EPHEMERAL = "\x1f"
 """Starts the subscriber id of an address without a subscriber; ids from outside are trimmed and can't start with it."""
+
+
+def public_id(subscriber_id: str | None) -> str:
+    """A subscriber id as it is seen outside: `''` for an address without a subscriber, or one that is gone."""
+    return "" if subscriber_id is None or subscriber_id.startswith(EPHEMERAL) else subscriber_id
 
 
 class Subscriber(Base, table=True):
@@ -31,8 +36,8 @@ class Subscriber(Base, table=True):
     locale: str | None = Field(default=None, sa_type=TEXT)
     timezone: str | None = Field(default=None, sa_type=TEXT)
     data: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
-    created_at: datetime = Field(sa_type=Moment)
-    updated_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class SubscriberChannel(Base, table=True):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, UtcDateTime
 
 
 class Tenant(Base, table=True):
@@ -22,5 +22,5 @@ class Tenant(Base, table=True):
     identifier: str = Field(sa_type=KEY)
     name: str | None = Field(default=None, sa_type=TEXT)
     data: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
-    created_at: datetime = Field(sa_type=Moment)
-    updated_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, WITHOUT_ROWID, Base, Moment
+from notifykit.model.base import ID, KEY, TEXT, WITHOUT_ROWID, Base, UtcDateTime
 
 
 class Topic(Base, table=True):
@@ -20,7 +20,7 @@ class Topic(Base, table=True):
     environment: int = Field(sa_type=ID)
     key: str = Field(sa_type=KEY)
     name: str | None = Field(default=None, sa_type=TEXT)
-    created_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class TopicMember(Base, table=True):

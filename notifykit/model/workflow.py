@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
-from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, Moment
+from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, UtcDateTime
 
 
 class Workflow(Base, table=True):
@@ -39,4 +39,4 @@ class WorkflowVersion(Base, table=True):
     hash: str = Field(sa_type=KEY)
     definition: dict[str, Any] = Field(sa_type=JsonText)
     payload_schema: dict[str, Any] | None = Field(default=None, sa_type=JsonText)
-    created_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=UtcDateTime)

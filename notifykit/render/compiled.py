@@ -15,7 +15,7 @@ from notifykit.render.conditions import CompiledCondition, Expression, Function
 from notifykit.render.fields import LAYOUTS, NAMES, Layout
 from notifykit.render.sandbox import PERSONAL, SANDBOX, TEXT_LIMIT, RenderError
 from notifykit.render.templates import SEPARATOR, Chain, chains, joined, roots, undefined
-from notifykit.texts import words
+from notifykit.texts import error_text
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.paths import Path
@@ -117,7 +117,7 @@ class Rendering:
         if isinstance(error, UndefinedError):
             path, sentence = undefined(str(error.message), [chain for _, chain in self.chains], scope)
             return RenderError(sentence, variable=path)
-        return RenderError(words(error))
+        return RenderError(error_text(error))
 
 
 def _quick(layout: Layout) -> Callable[[Any], Any] | None:

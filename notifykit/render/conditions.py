@@ -13,7 +13,7 @@ from notifykit.errors import ConfigurationError
 from notifykit.render import plain
 from notifykit.render.sandbox import SANDBOX
 from notifykit.render.templates import Chain, chains, parse_expression, roots, undefined
-from notifykit.texts import storable, words
+from notifykit.texts import error_text, sanitize
 from notifykit.workflow.context import ROOTS, context_of
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import function_name
@@ -105,11 +105,11 @@ class Expression(CompiledCondition):
             try:
                 return next(iter(run(context)), "") == "1", None
             except UndefinedError as error:
-                return False, storable(undefined(str(error.message), self.chains, scope)[1])
+                return False, sanitize(undefined(str(error.message), self.chains, scope)[1])
             except SecurityError as error:
-                return False, storable(str(error))
+                return False, sanitize(str(error))
             except Exception as error:
-                return False, words(error)
+                return False, error_text(error)
 
         return judge
 
@@ -120,7 +120,7 @@ class Function(CompiledCondition):
     def __init__(self, function: Callable[..., Any], workflow: Workflow[Any, ...], step: str) -> None:
         """Keep the function and whose it is."""
         self.function = function_name(workflow.key, step)
-        self.source = storable(getattr(function, "__qualname__", self.function))
+        self.source = sanitize(getattr(function, "__qualname__", self.function))
         self.reads = frozenset(ROOTS)
         self._workflow = workflow
         self._call = function
@@ -141,9 +141,9 @@ class Function(CompiledCondition):
                     return False, f"{self.function} is a coroutine; a condition must be a plain function"
                 return bool(answer), None
             except ConfigurationError as error:
-                return False, words(error)
+                return False, error_text(error)
             except Exception as error:  # of the function, or of what it returned when asked whether it is true
-                return False, storable(f"{self.function} raised {words(error)}")
+                return False, sanitize(f"{self.function} raised {error_text(error)}")
 
         return judge
 

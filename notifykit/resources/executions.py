@@ -9,18 +9,19 @@ from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, bindparam, select
 
-from notifykit.ids import run_and_step, text_of
+from notifykit.ids import encode_id, run_and_step
 from notifykit.model.codes import AttemptClass, RunStatus
+from notifykit.model.subscriber import public_id
 from notifykit.model.tables import delivery_attempt, event, run, subscriber
 from notifykit.model.trace import Line, lines
 from notifykit.model.values import Who
-from notifykit.resources import versions
-from notifykit.resources.messages import of_run, shortened
-from notifykit.resources.references import event_row, subscriber_key, subscriber_row
+from notifykit.queries import versions
+from notifykit.queries.messages import of_run
+from notifykit.queries.references import event_row, subscriber_key, subscriber_row
+from notifykit.resources.messages import shortened
 from notifykit.results import Execution, ExecutionKind
-from notifykit.store.endings import shown
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Namespace, Unit, query
+from notifykit.unit_of_work.unit import Namespace, Unit, query
 
 FILTERS: dict[str, ColumnElement[bool]] = {
     "event": run.c.event == bindparam("event"),
@@ -91,7 +92,7 @@ def _of_events(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
     for number, transaction_id, at, recipients, errors, trace in statement.rows(
         unit, environment=unit.environment, **given
     ):
-        shown_id = transaction_id or text_of("txn", number)
+        shown_id = transaction_id or encode_id("txn", number)
         yield _execution(shown_id, "", Line(at, None, "event_processed", None, {"recipients": recipients}))
         for field, message, recipient in errors or ():
             said = {"field": field} | ({} if recipient is None else {"recipient": recipient})
@@ -110,7 +111,7 @@ def _of_runs(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
         if finished_at is not None:
             story.insert(_end(story, finished_at), Line(finished_at, None, f"run_{RunStatus(status).word}", reason, {}))
         for each in merged(story, attempts.get(number, ())):
-            yield _execution(transaction_id or text_of("txn", event_id), shown(subscriber_id), each)
+            yield _execution(transaction_id or encode_id("txn", event_id), public_id(subscriber_id), each)
 
 
 def _end(story: Sequence[Line], finished_at: datetime) -> int:

@@ -17,26 +17,26 @@ from sqlalchemy import (
 )
 
 from notifykit.errors import InputError, NotFoundError, nearest
-from notifykit.ids import number_of, text_of
+from notifykit.ids import decode_id, encode_id
+from notifykit.model.subscriber import public_id
 from notifykit.model.tables import content, event, message, run, subscriber, tenant
 from notifykit.model.values import M, Who
-from notifykit.resources import versions
-from notifykit.resources.marks import ARCHIVED, CHUNK, IN_APP, MARKS, MINE, READ, SCOPED, SCOPES, SEEN, mark
-from notifykit.resources.messages import RUN, step_id
-from notifykit.resources.pages import Listing, in_order
-from notifykit.resources.references import (
+from notifykit.queries import versions
+from notifykit.queries.messages import RUN, step_id
+from notifykit.queries.references import (
     ABSENT,
+    as_list,
     scope_row,
-    several,
     subscriber_key,
     subscriber_row,
     workflow_key,
     workflow_row,
 )
+from notifykit.resources.marks import ARCHIVED, CHUNK, IN_APP, MARKS, MINE, READ, SCOPED, SCOPES, SEEN, mark
+from notifykit.resources.pages import Listing, in_order
 from notifykit.results import InboxMessage, Page
-from notifykit.store.endings import shown
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Namespace, Standing, Unit, query, verb
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Namespace, Unit, UnitSource, query, verb
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import StoredVersion
 
@@ -97,7 +97,7 @@ LOAD = Statement(
     .outerjoin(content, content.c.id == message.c.content)
     .outerjoin(ACTOR, ACTOR.c.id == event.c.actor)
     .outerjoin(tenant, tenant.c.id == message.c.tenant)
-    .where(within(message.c.id, "ids"))
+    .where(any_of(message.c.id, "ids"))
 )
 
 
@@ -117,19 +117,19 @@ COUNTS = {
 
 
 class Inbox(Namespace):
-    """The in-app messages of one subscriber, of one tenant where the door is scoped; none for an unknown subscriber."""
+    """The in-app messages of one subscriber, of one tenant inside `scoped(tenant=)`; none for an unknown subscriber."""
 
-    def __init__(self, standing: Standing | None, subscriber: Who) -> None:
+    def __init__(self, context: UnitSource | None, subscriber: Who) -> None:
         """Stand somewhere.
 
         Args:
-            standing: Where units come from.
+            context: Where units come from.
             subscriber: Whose inbox: a subscriber id or an object with a `subscriber_id`.
 
         Raises:
             InputError: It is neither.
         """
-        super().__init__(standing)
+        super().__init__(context)
         self.subscriber_id = subscriber_key(subscriber)
 
     @query
@@ -268,11 +268,11 @@ def _check(how: str, valid: Iterable[str]) -> None:
 
 
 def _numbers(messages: Any) -> Iterator[int]:
-    for text in several(messages):
+    for text in as_list(messages):
         if not isinstance(text, str):
             raise InputError(f"messages: ids of messages are expected, not {type(text).__name__}", field="messages")
         try:
-            yield number_of("msg", text)
+            yield decode_id("msg", text)
         except NotFoundError:
             continue
 
@@ -293,12 +293,12 @@ def _message(row: tuple[Any, ...], version: StoredVersion, definition: Workflow[
     redirect = links.get("redirect") or {}
     identifier, seen_at, read_at, archived_at, created_at = row[19:]
     return InboxMessage(
-        id=text_of("msg", number),
+        id=encode_id("msg", number),
         subject=subject,
         body=body or "",
         payload=payload if definition is None else definition.typed(payload),
         data=data or {},
-        transaction_id=given or text_of("txn", event_id),
+        transaction_id=given or encode_id("txn", event_id),
         workflow=version.workflow.key,
         step=step_id(version.workflow, number),
         tags=tuple(version.workflow.tags),
@@ -319,4 +319,4 @@ def _actor(key: str | None, first_name: str | None, last_name: str | None, avata
     if key is None:
         return None
     name = " ".join(filter(None, (first_name, last_name)))
-    return {"subscriber_id": shown(key), "name": name or None, "avatar": avatar}
+    return {"subscriber_id": public_id(key), "name": name or None, "avatar": avatar}

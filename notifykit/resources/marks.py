@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Select, Update, bindparam, func, literal_c
 from notifykit.events import MessageRead, MessageSeen
 from notifykit.model.codes import ChannelCode
 from notifykit.model.tables import message
-from notifykit.resources.messages import summaries
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.queries.messages import summaries
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 
 CHUNK = 1000
 """Messages that are changed, or told of, together."""
@@ -23,7 +23,7 @@ IN_APP = message.c.channel == literal_column(str(ChannelCode.IN_APP.value))
 MINE = (message.c.subscriber == bindparam("subscriber"), IN_APP)
 # The sum keeps SQLite from walking the whole feed where the ids lead to the rows.
 MINE_OF_THESE = (
-    within(message.c.id, "ids"),
+    any_of(message.c.id, "ids"),
     message.c.subscriber + literal_column("0") == bindparam("subscriber"),
     IN_APP,
 )
@@ -106,7 +106,7 @@ def mark(unit: Unit, how: str, values: Mapping[str, Any]) -> int:
     rows = fresh[key].rows(unit, **values) if settled else []
     changed = change[key].run(unit, now=unit.now, **values)
     if rows:
-        unit.effects.witnesses.append((MARKED[how], {"id": rows[0][0], "now": unit.now}))
+        unit.effects.commit_probes.append((MARKED[how], {"id": rows[0][0], "now": unit.now}))
         _tell(unit, rows, settled)
     return changed
 

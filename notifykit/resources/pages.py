@@ -13,7 +13,7 @@ from notifykit.clock import from_micros, micros
 from notifykit.errors import InputError
 from notifykit.results import Page
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 
 R = TypeVar("R")
 
@@ -169,7 +169,7 @@ def pages(page: Callable[..., Page[R]], **filters: Any) -> Iterator[R]:
 
 
 async def async_pages(page: Callable[..., Awaitable[Page[R]]], **filters: Any) -> AsyncIterator[R]:
-    """Every item of a list of the awaited door, read page by page."""
+    """Every item of a list of the awaited notifier, read page by page."""
     after: str | None = None
     while True:
         found = await page(limit=EACH, after=after, **filters)

@@ -15,11 +15,11 @@ from notifykit.model.preference import EVERYTHING, of_workflow
 from notifykit.model.tables import preference, subscriber
 from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
-from notifykit.resources import versions
-from notifykit.resources.references import channel_code, subscriber_key, workflow_key
+from notifykit.queries import versions
+from notifykit.queries.references import channel_code, subscriber_key, workflow_key
 from notifykit.store.rows import reveal_rows, upsert_rows
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Namespace, Unit, query, verb
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Namespace, Unit, query, verb
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.preferences import decide
 
@@ -46,7 +46,7 @@ def _of_subject(table: Table) -> tuple[Any, ...]:
 
 CHOICES = Statement(
     select(preference.c.target, preference.c.channel, preference.c.enabled).where(
-        *_of_subject(preference), within(preference.c.target, "targets")
+        *_of_subject(preference), any_of(preference.c.target, "targets")
     )
 )
 CLEAR_NARROWER = Statement(
@@ -54,7 +54,7 @@ CLEAR_NARROWER = Statement(
         *_of_subject(preference),
         preference.c.target != EVERYTHING,
         preference.c.enabled.is_(True),
-        within(preference.c.channel, "channels"),
+        any_of(preference.c.channel, "channels"),
     )
 )
 
@@ -165,7 +165,7 @@ def _store(unit: Unit, subject: int, target: str, choices: Mapping[int, bool]) -
     refused = [channel for channel, wanted in sorted(choices.items()) if not wanted]
     if target == EVERYTHING and refused:
         CLEAR_NARROWER.run(unit, environment=unit.environment, subject=subject, channels=refused)
-    whose, now = (unit.environment, subject, target), unit.moment(unit.now)
+    whose, now = (unit.environment, subject, target), unit.timestamp(unit.now)
     upsert_rows(
         unit,
         Preference,

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from notifykit.errors import NotFoundError
-from notifykit.ids import number_of, text_of
+from notifykit.ids import decode_id, encode_id
 from notifykit.model.codes import RunStatus
+from notifykit.model.subscriber import public_id
 from notifykit.model.tables import event, run, subscriber
 from notifykit.model.values import Who
-from notifykit.resources import versions
-from notifykit.resources.pages import Listing, in_order
-from notifykit.resources.references import (
+from notifykit.queries import versions
+from notifykit.queries.references import (
     event_row,
     status_codes,
     subscriber_key,
@@ -22,10 +22,10 @@ from notifykit.resources.references import (
     workflow_key,
     workflow_row,
 )
+from notifykit.resources.pages import Listing, in_order
 from notifykit.results import Page, Run
-from notifykit.store.endings import shown
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Namespace, Unit, query
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Namespace, Unit, query
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import StoredVersion
 
@@ -37,7 +37,7 @@ LISTING = Listing(
         "event": run.c.event == bindparam("event"),
         "subscriber": run.c.subscriber == bindparam("subscriber"),
         "workflow": run.c.event.in_(select(event.c.id).where(event.c.workflow == bindparam("workflow"))),
-        "status": within(run.c.status, "status"),
+        "status": any_of(run.c.status, "status"),
     },
 )
 LOAD = Statement(
@@ -55,7 +55,7 @@ LOAD = Statement(
     .select_from(run)
     .join(event, event.c.id == run.c.event)
     .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)
-    .where(within(run.c.id, "ids"), run.c.environment == bindparam("environment"))
+    .where(any_of(run.c.id, "ids"), run.c.environment == bindparam("environment"))
 )
 
 
@@ -106,7 +106,7 @@ class Runs(Namespace):
         Raises:
             NotFoundError: There is none with this id.
         """
-        found = _load(self.unit, [number_of("run", run_id)])
+        found = _load(self.unit, [decode_id("run", run_id)])
         if not found:
             raise NotFoundError(f"there is no run {run_id!r}")
         return found[0]
@@ -122,9 +122,9 @@ def _load(unit: Unit, ids: Sequence[int]) -> list[Run]:
 def _run(row: tuple[Any, ...], version: StoredVersion) -> Run:
     number, event_id, given, subscriber_id, _, status, reason, created_at, finished_at = row
     return Run(
-        id=text_of("run", number),
-        transaction_id=given or text_of("txn", event_id),
-        subscriber_id=shown(subscriber_id),
+        id=encode_id("run", number),
+        transaction_id=given or encode_id("txn", event_id),
+        subscriber_id=public_id(subscriber_id),
         workflow=version.workflow.key,
         version=version.hash,
         status=RunStatus(status).word,

@@ -9,31 +9,30 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select
 
 from notifykit.errors import InputError, NotFoundError
-from notifykit.model.subscriber import UNLISTED
+from notifykit.lifecycle.runs import SUBSCRIBER_DELETED, end_runs
+from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.tables import preference, subscriber, subscriber_channel, topic_member
 from notifykit.model.values import UNSET, Json, Unset
-from notifykit.resources.messages import tell_stopped
+from notifykit.queries.references import ABSENT, key_text, subscriber_row
+from notifykit.queries.subscriber_fields import GivenSubscriber, parse, parse_many
+from notifykit.queries.subscriber_rows import COLUMNS, State, channels_of, load_many, save_many, state_of
 from notifykit.resources.pages import Listing, in_order, pages
-from notifykit.resources.references import ABSENT, key_text, subscriber_row
-from notifykit.resources.subscriber_fields import GivenSubscriber, parse, parse_many
-from notifykit.resources.subscriber_rows import COLUMNS, State, channels_of, load_many, save_many, state_of
 from notifykit.results import BulkUpsert, Page, Problem, Subscriber
-from notifykit.store.endings import SUBSCRIBER_DELETED, end_runs
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Namespace, Unit, query, verb
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Namespace, Unit, query, verb
 
 CHUNK = 1000
 """Subscribers of a bulk that are written together."""
 
 LOAD = Statement(
-    select(*COLUMNS, subscriber.c.created_at, subscriber.c.updated_at).where(within(subscriber.c.id, "ids"))
+    select(*COLUMNS, subscriber.c.created_at, subscriber.c.updated_at).where(any_of(subscriber.c.id, "ids"))
 )
 LISTING = Listing(
     subscriber,
     (subscriber.c.created_at, subscriber.c.id),
     {
         "environment": subscriber.c.environment == bindparam("environment"),
-        "listed": subscriber.c.subscriber_id.not_like(UNLISTED + "%"),
+        "listed": subscriber.c.subscriber_id.not_like(EPHEMERAL + "%"),
     },
 )
 LOCK = Statement(
@@ -189,7 +188,7 @@ class Subscribers(Namespace):
         if found is None:
             raise NotFoundError(f"there is no subscriber {subscriber_id!r}")
         (number,) = found
-        end_runs(unit, reason=SUBSCRIBER_DELETED, tell=tell_stopped, subscriber=number)
+        end_runs(unit, reason=SUBSCRIBER_DELETED, subscriber=number)
         for statement in FORGET:
             statement.run(unit, row=number)
         unit.stop(subscribers=[number])

@@ -12,11 +12,11 @@ from notifykit.errors import NotFoundError
 from notifykit.model import Tenant as TenantRow
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
-from notifykit.resources.references import key_text
-from notifykit.resources.subscriber_fields import checked_data, checked_text
+from notifykit.queries.references import key_text
+from notifykit.queries.subscriber_fields import checked_data, checked_text
 from notifykit.store.rows import ensure_rows, renew_rows
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Namespace, query, verb
+from notifykit.unit_of_work.unit import Namespace, query, verb
 
 _FOUND = select(tenant.c.id, tenant.c.identifier, tenant.c.name, tenant.c.data).where(
     tenant.c.environment == bindparam("environment"), tenant.c.identifier == bindparam("key")
@@ -56,7 +56,7 @@ class Tenants(Namespace):
         shown = FIND.row(unit, environment=unit.environment, key=key)
         if shown is None:
             (number,) = unit.ids(1)
-            now, text = unit.moment(unit.now), None if facts is None else to_json(facts).decode()
+            now, text = unit.timestamp(unit.now), None if facts is None else to_json(facts).decode()
             columns = ("id", "environment", "identifier", "name", "data", "created_at", "updated_at")
             row = (number, unit.environment, key, label, text, now, now)
             ensure_rows(unit, TenantRow, columns, [row], key=("environment", "identifier"))

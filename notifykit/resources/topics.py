@@ -11,15 +11,15 @@ from sqlalchemy import bindparam, delete, func, select
 from notifykit.errors import ConflictError, NotFoundError
 from notifykit.model import Topic as TopicRow
 from notifykit.model import TopicMember
-from notifykit.model.subscriber import UNLISTED
+from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.tables import subscriber, topic, topic_member
 from notifykit.model.values import Who
+from notifykit.queries.references import as_list, key_text, subscriber_key
 from notifykit.resources.pages import Listing, in_order, pages
-from notifykit.resources.references import key_text, several, subscriber_key
 from notifykit.results import Page, TopicDetails
 from notifykit.store.rows import ensure_rows
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Namespace, Unit, query, verb
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Namespace, Unit, query, verb
 
 CHUNK = 5000
 """Ids that are looked up together."""
@@ -40,16 +40,16 @@ LOAD = Statement(
         topic.c.name,
         select(func.count()).select_from(topic_member).where(topic_member.c.topic == topic.c.id).scalar_subquery(),
         topic.c.created_at,
-    ).where(within(topic.c.id, "ids"))
+    ).where(any_of(topic.c.id, "ids"))
 )
 KNOWN = Statement(
     select(subscriber.c.subscriber_id, subscriber.c.id).where(
-        subscriber.c.environment == bindparam("environment"), within(subscriber.c.subscriber_id, "keys")
+        subscriber.c.environment == bindparam("environment"), any_of(subscriber.c.subscriber_id, "keys")
     )
 )
 REMOVE = Statement(
     delete(topic_member).where(
-        topic_member.c.topic == bindparam("row"), within(topic_member.c.subscriber, "subscribers")
+        topic_member.c.topic == bindparam("row"), any_of(topic_member.c.subscriber, "subscribers")
     )
 )
 EMPTY = Statement(delete(topic_member).where(topic_member.c.topic == bindparam("row")))
@@ -57,7 +57,7 @@ DROP = Statement(delete(topic).where(topic.c.id == bindparam("row")))
 LISTING = Listing(
     topic, (topic.c.created_at, topic.c.id), {"environment": topic.c.environment == bindparam("environment")}
 )
-NAMES = Statement(select(subscriber.c.id, subscriber.c.subscriber_id).where(within(subscriber.c.id, "ids")))
+NAMES = Statement(select(subscriber.c.id, subscriber.c.subscriber_id).where(any_of(subscriber.c.id, "ids")))
 MEMBERS = Listing(topic_member, (topic_member.c.subscriber,), {"topic": topic_member.c.topic == bindparam("topic")})
 
 
@@ -197,7 +197,7 @@ def _create(unit: Unit, key: str, name: str | None) -> tuple[int, bool]:
         return int(found[0]), False
     columns = ("id", "environment", "key", "name", "created_at")
     (number,) = unit.ids(1)
-    row = (number, unit.environment, key, name, unit.moment(unit.now))
+    row = (number, unit.environment, key, name, unit.timestamp(unit.now))
     ensure_rows(unit, TopicRow, columns, [row], key=("environment", "key"))
     there = _existing(unit, key)
     return there, there == number
@@ -205,7 +205,7 @@ def _create(unit: Unit, key: str, name: str | None) -> tuple[int, bool]:
 
 def _chunks(subscribers: Iterable[Who]) -> Iterator[list[str]]:
     """Distinct subscriber ids in the order given."""
-    rest = iter(dict.fromkeys(subscriber_key(who, f"subscribers.{at}") for at, who in enumerate(several(subscribers))))
+    rest = iter(dict.fromkeys(subscriber_key(who, f"subscribers.{at}") for at, who in enumerate(as_list(subscribers))))
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
 
@@ -217,4 +217,4 @@ def _load(unit: Unit, ids: Sequence[int]) -> list[TopicDetails]:
 
 def _names(unit: Unit, ids: Sequence[int]) -> list[str]:
     names: dict[int, Any] = dict(NAMES.rows(unit, ids=ids))
-    return [names[number] for number in ids if number in names and not names[number].startswith(UNLISTED)]
+    return [names[number] for number in ids if number in names and not names[number].startswith(EPHEMERAL)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from notifykit.store.unit import Namespace, Standing
+from notifykit.unit_of_work.unit import Namespace, UnitSource
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
 
@@ -13,14 +13,14 @@ from notifykit.workflow.registry import Registry
 class Workflows(Namespace):
     """The workflows of this process."""
 
-    def __init__(self, standing: Standing | None, registry: Callable[[], Registry]) -> None:
+    def __init__(self, context: UnitSource | None, registry: Callable[[], Registry]) -> None:
         """Stand somewhere.
 
         Args:
-            standing: Where units come from.
+            context: Where units come from.
             registry: Gives the engine's registry of now; the sandbox swaps it.
         """
-        super().__init__(standing)
+        super().__init__(context)
         self._registry = registry
 
     def register(self, *workflows: Workflow[Any, ...]) -> None:

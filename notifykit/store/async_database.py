@@ -1,4 +1,4 @@
-"""A database as the async door sees it: the same transactions, run in a worker thread or in greenlets."""
+"""A database as the async notifier sees it: the same transactions, run in a worker thread or in greenlets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from notifykit.store.dialect import Dialect
 from notifykit.store.loops import Home
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
-from notifykit.store.turns import AwaitedTurns, Hold
+from notifykit.store.writer_lock import AsyncWriterLock, LockHolder
 
 T = TypeVar("T")
 OnHost = Callable[[Callable[[Any], Any]], Awaitable[Any]]
@@ -72,7 +72,7 @@ class Opened:
         """Prefer `AsyncDatabase.transaction`."""
         self._database = database
         self._write = write
-        self.hold = Hold(self)
+        self.hold = LockHolder(self)
         self._transaction: Transaction | None = None
 
     async def __aenter__(self) -> Transaction:
@@ -89,7 +89,7 @@ class Opened:
 
 
 class AsyncDatabase(forks.Forked):
-    """One engine, our own or the host's, for the async door.
+    """One engine, our own or the host's, for the async notifier.
 
     How a transaction runs follows the URL: a plain `sqlite://` on the sync engine in one worker thread (a single
     trigger takes a sixth of the time that `aiosqlite` needs), everything else by its async driver.
@@ -99,7 +99,7 @@ class AsyncDatabase(forks.Forked):
         """Prefer `open` and `bound`."""
         self._database = database
         self._runner = runner
-        self._turns = AwaitedTurns(database.dialect.where)
+        self._turns = AsyncWriterLock(database.dialect.where)
         self._home = Home(database.engine, own=database.own)
         forks.watch(self)
 
@@ -172,7 +172,7 @@ class AsyncDatabase(forks.Forked):
         """
         return Opened(self, write)
 
-    async def enter(self, hold: Hold, *, write: bool) -> Transaction:
+    async def enter(self, hold: LockHolder, *, write: bool) -> Transaction:
         """Wait for the turn where there is one, and begin; `arrive` comes before.
 
         Args:
@@ -187,7 +187,7 @@ class AsyncDatabase(forks.Forked):
         forks.look()
         opened: list[Connection] = []  # refers to it where the task is cancelled before it is told
         try:
-            if self._database.needs_turn(write):
+            if self._database.needs_writer_lock(write):
                 await self._turns.take(hold)
             await self._runner.run(lambda: opened.append(self._database.begin(write, hold)))
             return Transaction(opened[0], self._runner)
@@ -197,7 +197,7 @@ class AsyncDatabase(forks.Forked):
             await self.give_up(hold)
             raise
 
-    async def leave(self, hold: Hold, *, commit: bool) -> None:
+    async def leave(self, hold: LockHolder, *, commit: bool) -> None:
         """End a transaction and give everything back.
 
         Args:
@@ -226,7 +226,7 @@ class AsyncDatabase(forks.Forked):
             raise
         self._turns.leave(hold)
 
-    async def give_up(self, hold: Hold) -> None:
+    async def give_up(self, hold: LockHolder) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
         if hold.pid == os.getpid():
             await self._runner.run(self._database.roll_back_all, hold)  # after what still runs there
@@ -273,7 +273,7 @@ class AsyncDatabase(forks.Forked):
         keeper = Opened(self, write=True)  # gone with this call
         hold = keeper.hold
         try:
-            if self._database.needs_turn(True):
+            if self._database.needs_writer_lock(True):
                 await self._turns.take(hold)
             await self._runner.run(lambda: self._database.make_ready(mode, hold=hold))
         finally:
@@ -290,7 +290,7 @@ class AsyncDatabase(forks.Forked):
         """In a child: no thread, and no lock that a task of the parent held."""
         if self._turns.holder is not None:
             self._database.is_forked_inside = True
-        self._turns = AwaitedTurns(self._database.dialect.where)
+        self._turns = AsyncWriterLock(self._database.dialect.where)
         self._runner.after_fork()
 
 

@@ -1,4 +1,4 @@
-"""A database as the sync door sees it: transactions of our own, and the tables they need."""
+"""A database as the sync notifier sees it: transactions of our own, and the tables they need."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.errors import ConfigurationError, NotifyKitError, SchemaError, StorageError, UnitError
-from notifykit.store import engines, forks, room, schema
+from notifykit.store import engines, forks, schema
+from notifykit.store import pool_capacity as room
 from notifykit.store.dialect import Dialect
-from notifykit.store.faults import is_crowded, is_unseen, translated
+from notifykit.store.error_mapping import is_crowded, is_unseen, mapping_errors
 from notifykit.store.schema import Migrate
 from notifykit.store.sqlite import Durability
 from notifykit.store.transaction import Transaction
-from notifykit.store.turns import Hold, Turns
+from notifykit.store.writer_lock import LockHolder, WriterLock
 
 logger = logging.getLogger("notifykit.store")
 
@@ -72,8 +73,8 @@ class Database(forks.Forked):
         self.closed = False
         self._ready = False
         self._seen = False
-        self._turns = Turns(self.dialect.where)
-        self._resting: Hold | None = None
+        self._turns = WriterLock(self.dialect.where)
+        self._resting: LockHolder | None = None
         self.is_forked_inside = False
         self._end = self._at_the_end()
         forks.watch(self)
@@ -126,7 +127,7 @@ class Database(forks.Forked):
         """
         return Transaction(self, write)
 
-    def enter(self, hold: Hold, *, write: bool) -> Connection:
+    def enter(self, hold: LockHolder, *, write: bool) -> Connection:
         """Wait for the turn where there is one, and begin.
 
         Args:
@@ -140,14 +141,14 @@ class Database(forks.Forked):
         """
         forks.look()
         try:
-            if self.needs_turn(write):
+            if self.needs_writer_lock(write):
                 self._turns.take(hold)
             return self.begin(write, hold)
         except BaseException:
             self.give_up(hold)
             raise
 
-    def leave(self, hold: Hold, *, commit: bool) -> None:
+    def leave(self, hold: LockHolder, *, commit: bool) -> None:
         """End a transaction and give everything back; where this is interrupted, `give_up` is to follow.
 
         Args:
@@ -172,7 +173,7 @@ class Database(forks.Forked):
             self.rollback(connection)
         self._turns.leave(hold)
 
-    def give_up(self, hold: Hold) -> None:
+    def give_up(self, hold: LockHolder) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
         if hold.pid == os.getpid():
             self.roll_back_all(hold)
@@ -181,12 +182,12 @@ class Database(forks.Forked):
                 forks.leave_to_parent(connection)
         self._turns.leave(hold)
 
-    def roll_back_all(self, hold: Hold) -> None:
+    def roll_back_all(self, hold: LockHolder) -> None:
         """Roll back every connection that a hold has open, or is to give back for those before it."""
         for connection in hold.open():
             self.rollback(connection)
 
-    def needs_turn(self, write: bool) -> bool:
+    def needs_writer_lock(self, write: bool) -> bool:
         """Whether a transaction waits for its turn: SQLite has one writer, and one connection in memory."""
         return self.dialect.name == "sqlite" and (write or not self._ready or self.is_shared)
 
@@ -205,7 +206,7 @@ class Database(forks.Forked):
         """Whether a connection can be had at once: who holds one already waits for another in vain."""
         return not room.is_full(self.engine.pool)
 
-    def begin(self, write: bool, hold: Hold | None = None) -> Connection:
+    def begin(self, write: bool, hold: LockHolder | None = None) -> Connection:
         """Begin a transaction, the tables looked at before; the caller has its turn and ends it.
 
         Args:
@@ -220,10 +221,10 @@ class Database(forks.Forked):
             self._undo_left(hold)
         if not self._ready:
             self.make_ready(hold=hold)
-        with translated(self.dialect.where):
+        with mapping_errors(self.dialect.where):
             return self.dialect.connect(self.engine, write=write, hold=hold)
 
-    def _undo_left(self, hold: Hold) -> None:
+    def _undo_left(self, hold: LockHolder) -> None:
         for each in hold.left:
             for connection in each.open():
                 self.rollback(connection)
@@ -232,7 +233,7 @@ class Database(forks.Forked):
     def commit(self, connection: Connection) -> None:
         """Commit and give the connection back; what fails is rolled back."""
         try:
-            with translated(self.dialect.where):
+            with mapping_errors(self.dialect.where):
                 self.dialect.commit(connection)
         except BaseException as error:
             self._undo(connection, error)
@@ -362,16 +363,16 @@ class Database(forks.Forked):
             StorageError: The database is locked, full, read-only, corrupt or gone.
         """
         forks.look()
-        hold = Hold(self, sys._getframe())
+        hold = LockHolder(self, sys._getframe())
         try:
-            if self.needs_turn(True):
+            if self.needs_writer_lock(True):
                 self._turns.take(hold)
             self._undo_left(hold)
             self.make_ready(mode, hold=hold)
         finally:
             self.give_up(hold)
 
-    def make_ready(self, mode: Migrate | None = None, *, patient: bool = True, hold: Hold | None = None) -> None:
+    def make_ready(self, mode: Migrate | None = None, *, patient: bool = True, hold: LockHolder | None = None) -> None:
         """Look at the tables and make them, whatever is known of them; the caller has its turn.
 
         Args:
@@ -388,7 +389,7 @@ class Database(forks.Forked):
                     self.dialect.check(connection)
                 if not self.own and not write:
                     self.dialect.prepare_host(connection)
-                with self.dialect.patience(connection, patient):
+                with self.dialect.lock_timeout(connection, patient):
                     yield connection
                     self.dialect.commit(connection)
             except BaseException as error:
@@ -418,7 +419,7 @@ class Database(forks.Forked):
     def before_fork(self) -> None:
         """Wait for those who write an SQLite file: in a child it would be locked for ever, by a thread not there."""
         if self.dialect.name == "sqlite" and not self.engine.dialect.is_async:
-            resting = Hold(self)
+            resting = LockHolder(self)
             try:
                 self._turns.take(resting)
             except UnitError:  # this very thread is in a transaction
@@ -437,7 +438,7 @@ class Database(forks.Forked):
     def after_fork(self) -> None:
         """In a child: no connection, and no lock that a thread of the parent held."""
         writer = self._turns.holder not in {None, self._resting}
-        self._turns, self._resting = Turns(self.dialect.where), None
+        self._turns, self._resting = WriterLock(self.dialect.where), None
         self.dialect.after_fork()
         self._end.detach()
         self._end = self._at_the_end()

@@ -15,13 +15,12 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.pool import Pool
 
 from notifykit.errors import UnitError
-from notifykit.store.faults import fault
+from notifykit.store.error_mapping import map_error
 from notifykit.store.joining import AUTOCOMMIT, commits_everything, refuse_moved
-from notifykit.store.statement import Prepared, Statement, prepare
+from notifykit.store.statement import ExecutionContext, Prepared, Statement, prepare
 
 if TYPE_CHECKING:
-    from notifykit.store.turns import Hold
-    from notifykit.store.unit import Unit
+    from notifykit.store.writer_lock import LockHolder
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -102,7 +101,7 @@ class Dialect:
         try:
             return connection.exec_driver_sql(text, arguments)
         except DBAPIError as error:
-            if (meaning := fault(error, self.where)) is None:
+            if (meaning := map_error(error, self.where)) is None:
                 raise
             raise meaning from error
         except StatementError as error:  # there is nothing to be wrapped but what interrupted the call
@@ -133,7 +132,7 @@ class Dialect:
             result = self.execute(connection, text, arguments)
             rows = result.cursor.fetchall()
         except Exception as error:  # the driver's own: SQLite reads on while rows are fetched
-            if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := fault(error, self.where)) is None:
+            if not isinstance(error, self.core.loaded_dbapi.Error) or (meaning := map_error(error, self.where)) is None:
                 raise
             raise meaning from error
         finally:
@@ -143,27 +142,27 @@ class Dialect:
 
     # Values
 
-    def moment(self, value: datetime | None) -> Any:
+    def timestamp(self, value: datetime | None) -> Any:
         """A time as this database stores it."""
         raise NotImplementedError
 
-    def ids(self, unit: Unit, count: int) -> list[int]:
+    def ids(self, unit: ExecutionContext, count: int) -> list[int]:
         """That many new ids, ascending."""
         raise NotImplementedError
 
     # Rows
 
-    def insert(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+    def insert(self, unit: ExecutionContext, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
         """Insert rows whose values are encoded already, in one call to the driver."""
         if rows:
             self._many(unit, self._text(table, columns), rows)
 
-    def insert_new(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+    def insert_new(self, unit: ExecutionContext, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
         """Insert those rows that meet no row with the same unique key; the caller sorts them and reads again."""
         if rows:
             self._many(unit, self._text(table, columns, self._ignoring(table)), rows)
 
-    def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+    def reveal(self, unit: ExecutionContext, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """Let the rest of a host's transaction see rows that are there, though its snapshot is older than they are.
 
         Args:
@@ -173,12 +172,12 @@ class Dialect:
             rows: Its values in rows that a conflict or a lock has met.
         """
 
-    def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+    def renew(self, unit: ExecutionContext, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """The same for rows that the snapshot shows as they once were."""
 
     def upsert(
         self,
-        unit: Unit,
+        unit: ExecutionContext,
         table: Table,
         columns: tuple[str, ...],
         rows: Rows,
@@ -221,7 +220,7 @@ class Dialect:
             self._texts[key] = text
         return text
 
-    def _many(self, unit: Unit, text: str, rows: Rows) -> None:
+    def _many(self, unit: ExecutionContext, text: str, rows: Rows) -> None:
         self.change(unit.connection, text, rows if type(rows) is list else list(rows))
 
     @property
@@ -235,7 +234,9 @@ class Dialect:
 
     # Transactions of our own
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
+    def connect(
+        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+    ) -> Connection:
         """Check out a connection and begin a transaction on it.
 
         Args:
@@ -266,7 +267,7 @@ class Dialect:
         connection.begin()
 
     @contextmanager
-    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
         """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
         yield
 
@@ -316,7 +317,7 @@ class Dialect:
         return commits_everything(connection)
 
     @contextmanager
-    def alone(self, connection: Connection) -> Iterator[None]:
+    def schema_lock(self, connection: Connection) -> Iterator[None]:
         """Be the only process that makes or changes the tables, at least until what was done is visible to all."""
         yield
 

@@ -21,10 +21,10 @@ MEMORY = "sqlite://"
 ALIASES = {"postgres": "postgresql", "mysql": "mariadb"}
 DATABASES = ("sqlite", "postgresql", "mariadb")
 SYNC = {"aiosqlite": "pysqlite", "asyncmy": "pymysql", "psycopg_async": "psycopg"}
-"""The twin of a driver on the sync door."""
+"""The twin of a driver on the sync notifier."""
 DEFAULTS = {"sqlite": "pysqlite", "postgresql": "psycopg", "mariadb": "pymysql"}
 ASYNC = {"pymysql": "asyncmy", "psycopg": "psycopg_async"}
-"""The twin of a driver on the async door."""
+"""The twin of a driver on the async notifier."""
 ENCODE = (
     " In user and password write the characters @ : / ? # % as urllib.parse.quote_plus gives them, or pass "
     "sqlalchemy.URL.create(...)."
@@ -79,7 +79,7 @@ def _shown(url: object) -> str:
 
 
 def in_worker(url: URL) -> bool:
-    """Whether the async door runs this URL on the sync engine, in a worker thread."""
+    """Whether the async notifier runs this URL on the sync engine, in a worker thread."""
     return url.drivername == "sqlite+pysqlite"
 
 
@@ -98,14 +98,14 @@ def place(url: URL) -> str:
 
 
 def create(url: URL, durability: Durability) -> Engine:
-    """An engine of our own for the sync door.
+    """An engine of our own for the sync notifier.
 
     Args:
         url: From `parsed`.
         durability: How far a commit on SQLite goes: `full` survives a loss of power.
 
     Raises:
-        ConfigurationError: The driver is not installed or not of this door.
+        ConfigurationError: The driver is not installed or not of this notifier.
     """
     backend, _, driver = url.drivername.partition("+")
     url = url.set(drivername=f"{backend}+{SYNC.get(driver, driver)}")
@@ -118,7 +118,9 @@ def create(url: URL, durability: Durability) -> Engine:
     except (ImportError, NoSuchModuleError, ArgumentError) as error:
         raise unusable(url, error) from error
     if engine.dialect.is_async:
-        raise ConfigurationError(f"the driver {driver!r} is for the async door: write {backend}+{DEFAULTS[backend]}://")
+        raise ConfigurationError(
+            f"the driver {driver!r} is for the async notifier: write {backend}+{DEFAULTS[backend]}://"
+        )
     return finished(engine, url, durability)
 
 
@@ -158,7 +160,7 @@ def create_awaited(url: URL, durability: Durability) -> Engine:
     """The sync face of an async engine of our own: to be used in greenlets only.
 
     Raises:
-        ConfigurationError: The driver is not installed or not of this door.
+        ConfigurationError: The driver is not installed or not of this notifier.
     """
     from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -172,7 +174,7 @@ def create_awaited(url: URL, durability: Durability) -> Engine:
     except Exception as error:
         if "async" not in str(error):
             raise
-        raise ConfigurationError(f"the driver {driver!r} is for the sync door: write {backend}://") from error
+        raise ConfigurationError(f"the driver {driver!r} is for the sync notifier: write {backend}://") from error
     return finished(engine, url, durability)
 
 

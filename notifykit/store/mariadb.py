@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Column, Connection, Table, UniqueConstraint
 
 from notifykit.errors import ConfigurationError, StorageError
-from notifykit.model.base import Moment
-from notifykit.store.blocks import BlockDialect, lock_seconds
+from notifykit.model.base import UtcDateTime
 from notifykit.store.dialect import Rows
-
-if TYPE_CHECKING:
-    from notifykit.store.unit import Unit
+from notifykit.store.hilo import HiLoDialect, lock_seconds
+from notifykit.store.statement import ExecutionContext
 
 OLDEST = (10, 6)
 """The first with `SKIP LOCKED`."""
@@ -41,14 +39,14 @@ ODD_TABLES = (
 """A table of ours that knows no transactions."""
 
 
-class MariadbDialect(BlockDialect):
+class MariadbDialect(HiLoDialect):
     """MariaDB 10.6 or later."""
 
     name = "mariadb"
     rights = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE and DELETE on the database (GRANT ... ON ... TO ...)"
     needs = "SELECT, INSERT, UPDATE and DELETE on the database"
 
-    def moment(self, value: datetime | None) -> datetime | None:
+    def timestamp(self, value: datetime | None) -> datetime | None:
         """A naive time in UTC: the columns know no zone."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
@@ -68,14 +66,16 @@ class MariadbDialect(BlockDialect):
             f"{name} = {new.format(name)}" for name in map(self.quote, update)
         )
 
-    def reveal(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+    def reveal(self, unit: ExecutionContext, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """Renew those rows that the snapshot of a host's transaction does not show."""
         shown: set[tuple[Any, ...]] = set()
         for start in range(0, len(rows), LOOKED_AT):
             shown.update(self._shown(unit, table, key, rows[start : start + LOOKED_AT]))
         self.renew(unit, table, key, [row for row in rows if row not in shown])
 
-    def _shown(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> Iterator[tuple[Any, ...]]:
+    def _shown(
+        self, unit: ExecutionContext, table: Table, key: tuple[str, ...], rows: Rows
+    ) -> Iterator[tuple[Any, ...]]:
         names, last = ", ".join(map(self.quote, key)), self.quote(key[-1])
         lead = "".join(f"{self.quote(each)} = {self.mark} AND " for each in key[:-1])
         clauses: list[str] = []
@@ -87,7 +87,7 @@ class MariadbDialect(BlockDialect):
         text = f"SELECT {names} FROM {self.quote(table.name)} WHERE {' OR '.join(clauses)}"
         return map(tuple, self.fetch(unit.connection, text, tuple(cells)))
 
-    def renew(self, unit: Unit, table: Table, key: tuple[str, ...], rows: Rows) -> None:
+    def renew(self, unit: ExecutionContext, table: Table, key: tuple[str, ...], rows: Rows) -> None:
         """Change rows and change them back: what a transaction has changed it sees, whatever its snapshot.
 
         Each is found by its whole key: no lock on a gap, and none on a row that a conflict or a lock did not take.
@@ -101,7 +101,7 @@ class MariadbDialect(BlockDialect):
             self._many(unit, self._text(table, key), rows)
             return
         cell = self.quote(column.name)
-        there, back = _TIME if isinstance(column.type, Moment) else _TEXT
+        there, back = _TIME if isinstance(column.type, UtcDateTime) else _TEXT
         for change in (there, back):
             self._many(unit, f"UPDATE {name} SET {cell} = {change.format(cell)} WHERE {where}", rows)
 
@@ -135,7 +135,7 @@ class MariadbDialect(BlockDialect):
             )
 
     @contextmanager
-    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
         """Wait for the locks of others as long as usual, or for a moment only; the session's own limits come back."""
         read = f"SELECT {', '.join(f'@@{name}' for name in LOCK_WAITS)}"
         usual = tuple(connection.exec_driver_sql(read).one())
@@ -152,7 +152,7 @@ class MariadbDialect(BlockDialect):
         return True
 
     @contextmanager
-    def alone(self, connection: Connection) -> Iterator[None]:
+    def schema_lock(self, connection: Connection) -> Iterator[None]:
         """Hold a named lock of this database: DDL would commit and so release any other."""
         name, seconds = _lock_name(connection), connection.exec_driver_sql("SELECT @@lock_wait_timeout").scalar()
         if not connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', {seconds})").scalar():

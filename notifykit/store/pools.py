@@ -12,12 +12,12 @@ from sqlalchemy.exc import TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from notifykit.clock import monotonic
-from notifykit.store.turns import CLOSER, LOOK, Bells
+from notifykit.store.writer_lock import CLOSER, LOOK, WaitQueue
 
-PLACE = "notifykit_place"
+SLOT = "notifykit_place"
 
 
-class Place:
+class Slot:
     """One of the places of a pool; free again as soon as nothing refers to it."""
 
 
@@ -45,8 +45,8 @@ class OwnPool(Pool):
         self._size, self._timeout = pool_size, timeout
         self._limit = None if max_overflow < 0 else pool_size + max_overflow
         self._idle: deque[ConnectionPoolEntry] = deque()
-        self._places: weakref.WeakSet[Place] = weakref.WeakSet()
-        self._bells = Bells()
+        self._places: weakref.WeakSet[Slot] = weakref.WeakSet()
+        self._bells = WaitQueue()
 
     def status(self) -> str:
         """How many connections there are."""
@@ -92,15 +92,15 @@ class OwnPool(Pool):
                 raise TimeoutError(f"all {self._limit} connections were in use for {self._timeout:g} seconds")
             self._bells.wait(min(LOOK, deadline - now), unless=self._has_room)
 
-    def _place(self) -> Place | None:
-        place = Place()
+    def _place(self) -> Slot | None:
+        place = Slot()
         self._places.add(place)
         return place if self._limit is None or len(self._places) <= self._limit else None
 
-    def _made(self, place: Place) -> ConnectionPoolEntry:
+    def _made(self, place: Slot) -> ConnectionPoolEntry:
         record = self._create_connection()
         info: Any = record.record_info
-        info[PLACE] = place
+        info[SLOT] = place
         return record
 
     def _has_room(self) -> bool:
@@ -112,8 +112,8 @@ class OwnPool(Pool):
         else:
             record.close()
             info: Any = record.record_info
-            info.pop(PLACE, None)
-        self._bells.ring()
+            info.pop(SLOT, None)
+        self._bells.notify_all()
 
 
 class KeptPool(StaticPool):

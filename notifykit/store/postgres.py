@@ -11,13 +11,13 @@ from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
 
 from notifykit.errors import ConfigurationError
-from notifykit.store.blocks import BlockDialect, lock_seconds
 from notifykit.store.dialect import Rows
-from notifykit.store.faults import fault
+from notifykit.store.error_mapping import map_error
+from notifykit.store.hilo import HiLoDialect, lock_seconds
+from notifykit.store.statement import ExecutionContext
 
 if TYPE_CHECKING:
-    from notifykit.store.turns import Hold
-    from notifykit.store.unit import Unit
+    from notifykit.store.writer_lock import LockHolder
 
 COPY_FROM = 50
 """Rows from which COPY pays."""
@@ -31,7 +31,7 @@ SCHEMA_LOCK = 0x6E6F7469667900
 """The key of the advisory lock around changes of the tables."""
 
 
-class PostgresDialect(BlockDialect):
+class PostgresDialect(HiLoDialect):
     """PostgreSQL, best with psycopg."""
 
     name = "postgresql"
@@ -41,11 +41,11 @@ class PostgresDialect(BlockDialect):
         "notifykit_id"
     )
 
-    def moment(self, value: datetime | None) -> datetime | None:
+    def timestamp(self, value: datetime | None) -> datetime | None:
         """An aware time."""
         return None if value is None else value.astimezone(UTC)
 
-    def insert(self, unit: Unit, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+    def insert(self, unit: ExecutionContext, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
         """Insert rows; many at once by COPY, a quarter of the time."""
         core = unit.connection.dialect  # the host's where its transaction is joined
         if len(rows) < COPY_FROM or core.driver not in PSYCOPG:
@@ -59,7 +59,7 @@ class PostgresDialect(BlockDialect):
             else:
                 _copy(raw, text, rows)
         except core.loaded_dbapi.Error as error:
-            if (meaning := fault(error, self.where)) is None:
+            if (meaning := map_error(error, self.where)) is None:
                 raise DBAPIError.instance(text, None, error, core.loaded_dbapi.Error, hide_parameters=True) from error
             raise meaning from error
 
@@ -67,7 +67,9 @@ class PostgresDialect(BlockDialect):
         query = "SELECT nextval('notifykit_id') FROM generate_series(1, %s)"
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
+    def connect(
+        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+    ) -> Connection:
         """Check out a connection and begin; a client that decodes nothing stops SQLAlchemy at its very first one.
 
         Raises:
@@ -95,7 +97,7 @@ class PostgresDialect(BlockDialect):
         return f"{self.where} has the {side} encoding {encoding}, which cannot hold every text: {ENCODINGS[side]}."
 
     @contextmanager
-    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
         """Wait for the locks of others as long as usual, or for a moment only, until the transaction ends."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds(patient)}s'")
         yield
@@ -105,7 +107,7 @@ class PostgresDialect(BlockDialect):
         return bool(connection.exec_driver_sql("SELECT age(xmin) > 0 FROM notifykit_version").scalar())
 
     @contextmanager
-    def alone(self, connection: Connection) -> Iterator[None]:
+    def schema_lock(self, connection: Connection) -> Iterator[None]:
         """Hold an advisory lock until the transaction ends."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
         yield

@@ -1,20 +1,35 @@
 """Rows in bulk: tuples whose values are encoded already, in one call to the driver.
 
-Times are encoded by `unit.moment`, JSON columns are JSON text, truth values are `bool`, and None is NULL.
+Times are encoded by `Unit.timestamp`, JSON columns are JSON text, truth values are `bool`, and None is NULL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Table
 
 from notifykit.model.base import Base
-from notifykit.store.unit import Unit
+from notifykit.store.dialect import Dialect
+from notifykit.store.statement import ExecutionContext
 
 Rows = Sequence[tuple[Any, ...]]
+
+
+class WriteContext(ExecutionContext, Protocol):
+    """Where rows are written."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The database's."""
+        ...
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the transaction is the host's."""
+        ...
 
 
 @cache
@@ -23,7 +38,7 @@ def table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)  # type: ignore[attr-defined]
 
 
-def insert_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+def insert_rows(unit: WriteContext, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
     """Insert rows.
 
     Args:
@@ -40,7 +55,7 @@ def insert_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: R
     unit.dialect.insert(unit, table_of(model), columns, rows)
 
 
-def insert_new(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+def insert_new(unit: WriteContext, model: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
     """Insert those rows that meet no row with the same unique key. Sort them by that key; read again what is there.
 
     In a host's transaction that reading needs a lock: a snapshot may be older than what was met.
@@ -48,7 +63,9 @@ def insert_new(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Ro
     unit.dialect.insert_new(unit, table_of(model), columns, rows)
 
 
-def ensure_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: Rows, *, key: tuple[str, ...]) -> None:
+def ensure_rows(
+    unit: WriteContext, model: type[Base], columns: tuple[str, ...], rows: Rows, *, key: tuple[str, ...]
+) -> None:
     """Insert those rows that meet no row with the same unique key; the rest of the transaction sees those met.
 
     Args:
@@ -63,20 +80,20 @@ def ensure_rows(unit: Unit, model: type[Base], columns: tuple[str, ...], rows: R
     reveal_rows(unit, model, key, [tuple(row[place] for place in places) for row in rows])
 
 
-def reveal_rows(unit: Unit, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
+def reveal_rows(unit: WriteContext, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
     """Let the rest of the transaction see rows that a conflict or a lock has met, which its snapshot may not show."""
-    if unit.joined and rows:
+    if unit.is_external and rows:
         unit.dialect.reveal(unit, table_of(model), key, rows)
 
 
-def renew_rows(unit: Unit, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
+def renew_rows(unit: WriteContext, model: type[Base], key: tuple[str, ...], rows: Rows) -> None:
     """Let the rest of the transaction see rows as a lock has found them, which its snapshot shows as they once were."""
-    if unit.joined and rows:
+    if unit.is_external and rows:
         unit.dialect.renew(unit, table_of(model), key, rows)
 
 
 def upsert_rows(
-    unit: Unit,
+    unit: WriteContext,
     model: type[Base],
     columns: tuple[str, ...],
     rows: Rows,

@@ -16,7 +16,7 @@ from notifykit.model import Environment, Organization, metadata
 from notifykit.model.organization import DEFAULT, DEFAULT_ID
 from notifykit.store.dialect import Dialect
 from notifykit.store.engines import place
-from notifykit.store.faults import fault, is_forbidden, is_trouble, reason
+from notifykit.store.error_mapping import is_forbidden, is_trouble, map_error, reason
 
 Migrate = Literal["auto", "always", "never"]
 Transaction = Callable[[bool], AbstractContextManager[Connection]]
@@ -87,7 +87,7 @@ def ensure(transaction: Transaction, dialect: Dialect, migrate: Migrate) -> None
         if found == HEAD:
             return
         refuse(found, dialect, migrate)
-        with transaction(True) as connection, dialect.alone(connection):
+        with transaction(True) as connection, dialect.schema_lock(connection):
             found = stored_version(connection)
             refuse(found, dialect, migrate)
             if found is None:
@@ -111,7 +111,7 @@ def told(dialect: Dialect) -> Iterator[None]:
         if is_forbidden(error):
             text = FORBIDDEN.format(where=where, rights=dialect.rights, needs=dialect.needs, said=said)
             raise SchemaError(text) from error
-        trouble = fault(error, where) if is_trouble(error) else None
+        trouble = map_error(error, where) if is_trouble(error) else None
         raise trouble or SchemaError(FAILED.format(where=where, version=HEAD, said=said.rstrip("."))) from error
 
 

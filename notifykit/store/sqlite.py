@@ -18,11 +18,11 @@ from notifykit.clock import micros
 from notifykit.errors import UnitError
 from notifykit.settings import BUSY_TIMEOUT
 from notifykit.store.dialect import Dialect
-from notifykit.store.faults import fault
+from notifykit.store.error_mapping import map_error
+from notifykit.store.statement import ExecutionContext
 
 if TYPE_CHECKING:
-    from notifykit.store.turns import Hold
-    from notifykit.store.unit import Unit
+    from notifykit.store.writer_lock import LockHolder
 
 log = logging.getLogger("notifykit.store")
 
@@ -126,15 +126,15 @@ class SqliteDialect(Dialect):
         try:
             return at_cursor(connection, text, arguments, rows=rows)
         except DBAPIError as error:
-            if (meaning := fault(error, self.where)) is None:
+            if (meaning := map_error(error, self.where)) is None:
                 raise
             raise meaning from error
 
-    def moment(self, value: datetime | None) -> int | None:
+    def timestamp(self, value: datetime | None) -> int | None:
         """Microseconds."""
         return None if value is None else micros(value)
 
-    def ids(self, unit: Unit, count: int) -> list[int]:
+    def ids(self, unit: ExecutionContext, count: int) -> list[int]:
         """Exactly as many as are needed, inside the unit: a block kept over a rollback would be handed out twice."""
         if not count:
             return []
@@ -149,7 +149,9 @@ class SqliteDialect(Dialect):
         """Start the row that ids come from."""
         connection.exec_driver_sql(START, (FIRST_ID,))
 
-    def connect(self, engine: Engine, *, write: bool, patient: bool = True, hold: Hold | None = None) -> Connection:
+    def connect(
+        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+    ) -> Connection:
         """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
         if self.own and write:
             if self._writer is None:
@@ -169,11 +171,11 @@ class SqliteDialect(Dialect):
         if connection.info.get(NOT_IN_WAL):
             connection.connection.invalidate(soft=True)  # it serves this once: the next one is to switch
         begin = self._begin if self.own else self._begin_on_host
-        with self.patience(connection, patient):
+        with self.lock_timeout(connection, patient):
             begin(connection, write)
 
     @contextmanager
-    def patience(self, connection: Connection, patient: bool) -> Iterator[None]:
+    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
         """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
         wait = WAIT.get() if patient else IMPATIENT
         if wait >= BUSY:

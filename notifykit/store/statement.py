@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from pydantic_core import to_json
-from sqlalchemy import ClauseElement, ColumnElement, Executable, Integer, Text, TypeDecorator, bindparam
+from sqlalchemy import ClauseElement, ColumnElement, Connection, Executable, Integer, Text, TypeDecorator, bindparam
 from sqlalchemy import Dialect as SqlDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType
 
 from notifykit.model.base import MARIADB
-
-if TYPE_CHECKING:
-    from notifykit.store.unit import Unit
 
 Processor = Callable[[Any], Any]
 
@@ -40,6 +37,36 @@ class Prepared:
         return tuple([given[name] if encode is None else encode(given[name]) for name, encode in self.encode])
 
 
+class StatementRunner(Protocol):
+    """Compiles statements for one database, and runs them at its driver."""
+
+    def prepared(self, statement: Statement) -> Prepared:
+        """A statement as this database wants it."""
+        ...
+
+    def fetch(self, connection: Connection, text: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        ...
+
+    def change(self, connection: Connection, text: str, arguments: Any) -> int:
+        """Run a change; how many rows it hit."""
+        ...
+
+
+class ExecutionContext(Protocol):
+    """Where a statement runs: an open transaction, and what is special about its database."""
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's."""
+        ...
+
+    @property
+    def dialect(self) -> StatementRunner:
+        """The database's."""
+        ...
+
+
 class Statement:
     """A Core statement with named parameters (`bindparam("name")`), to be kept as a module's constant.
 
@@ -57,7 +84,7 @@ class Statement:
         self.core = core
         self.forms: dict[Hashable, Prepared] = {}
 
-    def rows(self, unit: Unit, **values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, unit: ExecutionContext, **values: Any) -> list[tuple[Any, ...]]:
         """Every row, as a plain tuple."""
         dialect = unit.dialect
         prepared = dialect.prepared(self)
@@ -69,17 +96,17 @@ class Statement:
             return [_decoded(row, prepared.decode) for row in found]
         return found if not found or type(found[0]) is tuple else [tuple(row) for row in found]
 
-    def row(self, unit: Unit, **values: Any) -> tuple[Any, ...] | None:
+    def row(self, unit: ExecutionContext, **values: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
         found = self.rows(unit, **values)
         return found[0] if found else None
 
-    def run(self, unit: Unit, **values: Any) -> int:
+    def run(self, unit: ExecutionContext, **values: Any) -> int:
         """Run a change; how many rows it hit."""
         prepared = unit.dialect.prepared(self)
         return unit.dialect.change(unit.connection, prepared.text, prepared.arguments(values))
 
-    def many(self, unit: Unit, values: Sequence[Mapping[str, Any]]) -> None:
+    def many(self, unit: ExecutionContext, values: Sequence[Mapping[str, Any]]) -> None:
         """Run a change once for each mapping, in one call to the driver."""
         if values:
             prepared = unit.dialect.prepared(self)
@@ -142,7 +169,7 @@ class SetOf(TypeDecorator[Iterable[Any]]):
         return to_json(members).decode()
 
 
-class Within(ColumnElement[bool]):
+class AnyOf(ColumnElement[bool]):
     """`column IN (set)`, the set one parameter; a subquery always, never a join, which SQLite would plan outermost."""
 
     inherit_cache = False
@@ -153,13 +180,13 @@ class Within(ColumnElement[bool]):
         self.bind = bindparam(name, type_=SetOf(), required=True)
 
 
-def within(column: Any, name: str) -> ColumnElement[bool]:
+def any_of(column: Any, name: str) -> ColumnElement[bool]:
     """`column` is one of the values passed as the parameter `name` (any iterable of numbers or texts)."""
-    return Within(column, name)
+    return AnyOf(column, name)
 
 
-@compiles(Within)
-def _within(element: Within, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(AnyOf)
+def _any_of(element: AnyOf, compiler: SQLCompiler, **kw: Any) -> str:
     column, bind = compiler.process(element.column, **kw), compiler.process(element.bind, **kw)
     name = compiler.dialect.name
     if name == "postgresql":

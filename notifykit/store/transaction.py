@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sqlalchemy import Connection
 
-from notifykit.store.turns import Hold
+from notifykit.store.writer_lock import LockHolder
 
-if TYPE_CHECKING:
-    from notifykit.store.database import Database
+
+class Transactional(Protocol):
+    """What begins and ends transactions."""
+
+    def enter(self, hold: LockHolder, *, write: bool) -> Connection:
+        """Begin one."""
+        ...
+
+    def leave(self, hold: LockHolder, *, commit: bool) -> None:
+        """End it."""
+        ...
+
+    def give_up(self, hold: LockHolder) -> None:
+        """Give back whatever it still has, wherever it was interrupted."""
+        ...
 
 
 class Transaction:
@@ -19,11 +32,11 @@ class Transaction:
 
     __slots__ = ("__weakref__", "_connection", "_database", "_hold", "_write")
 
-    def __init__(self, database: Database, write: bool) -> None:
+    def __init__(self, database: Transactional, write: bool) -> None:
         """Prefer `Database.transaction`."""
         self._database = database
         self._write = write
-        self._hold = Hold(self, lost=database.give_up)
+        self._hold = LockHolder(self, lost=database.give_up)
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection:

@@ -15,7 +15,7 @@ from notifykit.testing.outbox import How, Outbox
 from notifykit.testing.travel import destination, journey
 
 if TYPE_CHECKING:
-    from notifykit.doors.aio import AsyncEngine
+    from notifykit.api.aio import AsyncEngine
     from notifykit.engine import Engine
 
 

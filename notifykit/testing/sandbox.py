@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, overload
 
-from notifykit.doors.aio import AsyncEngine
-from notifykit.doors.runtime import Runtime
+from notifykit.api.aio import AsyncEngine
 from notifykit.engine import Engine
 from notifykit.errors import InputError
 from notifykit.store.async_database import AsyncDatabase
@@ -15,6 +14,7 @@ from notifykit.store.database import Database
 from notifykit.testing.clock import FakeClock
 from notifykit.testing.kit import AsyncKit, Kit
 from notifykit.testing.outbox import Outbox
+from notifykit.unit_of_work.runtime import Runtime
 
 SWAPPED = ("database", "clock", "registry", "outbox", "pending", "unrecorded", "closed")
 """The parts of an engine's runtime that a sandbox has of its own."""

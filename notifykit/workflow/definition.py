@@ -95,13 +95,13 @@ class Workflow(Generic[M, P]):
         self.critical = critical
         self.preferences: Mapping[Channel, bool] = dict(preferences or {})
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Notice[M]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundWorkflow[M]:
         """This workflow with its payload filled in.
 
         Raises:
             PayloadError: The model refuses the values; every bad field is named.
         """
-        return Notice(self, cast("M", self.shape.make(*args, **kwargs)))
+        return BoundWorkflow(self, cast("M", self.shape.make(*args, **kwargs)))
 
     @functools.cached_property
     def shape(self) -> Shape:
@@ -172,7 +172,7 @@ class Workflow(Generic[M, P]):
         return f"Workflow({self.key!r})"
 
 
-class Notice(Generic[M]):
+class BoundWorkflow(Generic[M]):
     """A workflow with its payload: what `workflow(field=...)` makes."""
 
     __slots__ = ("payload", "workflow")
@@ -210,7 +210,7 @@ class Trigger:
 
     def __init__(
         self,
-        workflow: str | Notice[Any] | Workflow[M, ...],
+        workflow: str | BoundWorkflow[Any] | Workflow[M, ...],
         *,
         to: Recipients,
         payload: M | Json | None = None,
@@ -221,7 +221,7 @@ class Trigger:
         Raises:
             InputError: The payload is given twice, or an option is unknown.
         """
-        if isinstance(workflow, Notice) and payload is not None:
+        if isinstance(workflow, BoundWorkflow) and payload is not None:
             raise InputError(f"payload: {workflow!r} has one already; leave `payload=` out", field="payload")
         if unknown := options.keys() - TriggerOptions.__annotations__.keys():
             raise TypeError(f"Trigger() got an unexpected keyword argument {min(unknown)!r}")
@@ -232,5 +232,5 @@ class Trigger:
 
     def __repr__(self) -> str:
         """The workflow's key; payloads and addresses are personal data."""
-        named = self.workflow.workflow if isinstance(self.workflow, Notice) else self.workflow
+        named = self.workflow.workflow if isinstance(self.workflow, BoundWorkflow) else self.workflow
         return f"Trigger({named if isinstance(named, str) else named.key!r})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from notifykit.errors import InputError, nearest
 from notifykit.model.values import Json
-from notifykit.texts import label, shown
+from notifykit.texts import label, quoted
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import plain
 from notifykit.workflow.span import UNITS, problem
@@ -53,7 +53,7 @@ def address(value: Any, path: str) -> str:
     """One e-mail address."""
     if not isinstance(value, str) or not ADDRESS.fullmatch(value) or len(value.encode()) > ADDRESS_BYTES:
         wanted = "one local@domain without space, comma or control character is expected"
-        raise refuse(path, f"{wanted}, not {shown(value)}")
+        raise refuse(path, f"{wanted}, not {quoted(value)}")
     return value
 
 
@@ -78,7 +78,7 @@ def headers(value: Any, path: str) -> dict[str, str]:
     found = mapping(value, path)
     for name, content in found.items():
         if not HEADER_NAME.fullmatch(name):
-            raise refuse(f"{path}.{shown(name)}", "a header's name has only printable ASCII characters and no colon")
+            raise refuse(f"{path}.{quoted(name)}", "a header's name has only printable ASCII characters and no colon")
         if len(one_line(content, f"{path}.{name}").encode()) > HEADER_BYTES:
             raise refuse(f"{path}.{name}", f"a header has at most {HEADER_BYTES} bytes")
     return found
@@ -94,7 +94,7 @@ def number(value: Any, path: str) -> float:
 def unit(value: Any, path: str) -> str:
     """A unit of time."""
     if value not in UNITS:
-        raise refuse(path, f"{shown(value)} is no unit of time.{nearest(label(value), UNITS)}")
+        raise refuse(path, f"{quoted(value)} is no unit of time.{nearest(label(value), UNITS)}")
     return str(value)
 
 

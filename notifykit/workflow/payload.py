@@ -20,7 +20,7 @@ from pydantic_core import Url, from_json, to_json, to_jsonable_python
 
 from notifykit.errors import InputError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from notifykit.texts import shown
+from notifykit.texts import quoted
 
 Problems = list[tuple[str, str]]
 """Refused values: the path of each and the end of a sentence about it."""
@@ -179,11 +179,11 @@ class _Walk:
         found = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                self.refuse(path, f"the key {shown(key)} is no text")
+                self.refuse(path, f"the key {quoted(key)} is no text")
                 continue
             key = str.__str__(key)
             if message := check_text(key):
-                self.refuse(path, f"the key {shown(key)}: {message}")
+                self.refuse(path, f"the key {quoted(key)}: {message}")
             else:
                 found[key] = self.walk(item, f"{path}.{key}", depth + 1)
         return found

@@ -10,7 +10,7 @@ from notifykit.model.preference import EVERYTHING, of_workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PreferenceDecision:
     """What came out.
 
     Attributes:
@@ -31,7 +31,7 @@ def decide(
     defaults: Mapping[Channel, bool],
     choices: Mapping[str, bool],
     workflow: str | None = None,
-) -> Decision:
+) -> PreferenceDecision:
     """Decide whether a channel may be used: locks first, then the most specific choice, then the definition, then yes.
 
     An opt-out never lets more through than before, and what nobody has said is inherited.
@@ -52,7 +52,7 @@ def decide(
     for name, said in _rules(channel, critical, defaults, choices, workflow):
         if said is not None:
             rule = f"{name}: {'on' if said else 'off'}"
-            return Decision(said, rule, (*trace, rule))
+            return PreferenceDecision(said, rule, (*trace, rule))
         trace.append(f"{name}: undefined")
     raise AssertionError("the last rule always says something")
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from notifykit.errors import ConfigurationError, DefinitionError, InputError, PayloadError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from notifykit.texts import words
+from notifykit.texts import error_text
 from notifykit.workflow.payload import Problems, examined, has_suspects, plain, suspicious
 
 ROOT = "payload"
@@ -248,7 +248,7 @@ class Typed:
             value = self._many.dump_python([one], mode="json", warnings="error")[0]
         except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:
             _, _, bad = examined(_opened(one), ROOT)
-            return refused(bad or [(ROOT, f"it has no JSON form: {words(error)}")])
+            return refused(bad or [(ROOT, f"it has no JSON form: {error_text(error)}")])
         found, text, bad = examined(value, ROOT)
         return refused(bad) if bad else (found, text)
 
@@ -277,6 +277,6 @@ def _by_place(error: ValidationError, depth: int) -> dict[int, Problems]:
 
 
 def _failed(error: Exception) -> PayloadError:
-    found = refused([(ROOT, f"its model raised {words(error)}")])
+    found = refused([(ROOT, f"its model raised {error_text(error)}")])
     found.__cause__ = error
     return found

@@ -1,1 +1,1 @@
-"""What notifykit promises, written once and run on both doors and every database."""
+"""What notifykit promises, written once and run on both notifiers and every database."""

@@ -185,8 +185,8 @@ def test_atomic_refuses_all(notify: Both) -> None:
 
 
 def test_an_asynchronous_iterable(notify: Both) -> None:
-    if notify.door == "sync":
-        pytest.skip("of the awaited door only")
+    if notify.notifier == "sync":
+        pytest.skip("of the awaited notifier only")
 
     async def events() -> AsyncIterator[nk.Trigger]:
         for n in range(20):

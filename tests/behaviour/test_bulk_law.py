@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import notifykit as nk
 from tests.behaviour.stories import CHANNELS, STORIES
-from tests.harness.both import Both, Door
+from tests.harness.both import Both, Notifier
 from tests.harness.dump import Dump, dump
 
 WHO = st.sampled_from(["ada", "bob", "cem", "dan"])
@@ -55,9 +55,9 @@ def triggers(draw: st.DrawFn) -> dict[str, Any]:
     return made
 
 
-def prepared(door: Door) -> Both:
+def prepared(notifier: Notifier) -> Both:
     """An engine with some people, topics, a tenant and choices."""
-    notify = Both(door, None, workflows=STORIES)
+    notify = Both(notifier, None, workflows=STORIES)
     for who in ("ada", "bob"):
         notify.subscribers.upsert(who, email=f"{who}@example.com", first_name=who)
     notify.topics.add("team", ["ada", "bob"])
@@ -102,9 +102,9 @@ def told(result: nk.TriggerResult) -> Any:
     )
 
 
-def in_bulk(xs: list[dict[str, Any]], chunk: int, door: Door) -> tuple[list[Any], Dump]:
+def in_bulk(xs: list[dict[str, Any]], chunk: int, notifier: Notifier) -> tuple[list[Any], Dump]:
     """The results and rows of one bulk call."""
-    notify = prepared(door)
+    notify = prepared(notifier)
     try:
         notify.engine._runtime.chunk = chunk
         found = [told(result) for result in notify.trigger_bulk(iter(xs))]
@@ -126,11 +126,11 @@ def relieved(rows: Dump) -> Dump:
 @given(
     xs=st.lists(triggers(), min_size=1, max_size=8),
     chunk=st.integers(1, 9),
-    door=st.sampled_from(["sync", "sync", "async"]),
+    notifier=st.sampled_from(["sync", "sync", "async"]),
 )
-def test_the_bulk_law(xs: list[dict[str, Any]], chunk: int, door: Door) -> None:
+def test_the_bulk_law(xs: list[dict[str, Any]], chunk: int, notifier: Notifier) -> None:
     single, rows = one_by_one(xs)
-    bulk, bulk_rows = in_bulk(xs, chunk, door)
+    bulk, bulk_rows = in_bulk(xs, chunk, notifier)
     assert bulk == single
     expected, found = relieved(rows), relieved(bulk_rows)
     for table in expected:

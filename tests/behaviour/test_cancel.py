@@ -148,7 +148,9 @@ def test_a_call_under_way_ends_but_is_not_made_again(house: Callable[..., Both],
     async def awaited(message: nk.EmailMessage) -> str:
         return after(await notify.engine.cancel(result))
 
-    notify.engine.deliver("email")(awaited if notify.door == "async" else lambda _: after(notify.engine.cancel(result)))
+    notify.engine.deliver("email")(
+        awaited if notify.notifier == "async" else lambda _: after(notify.engine.cancel(result))
+    )
     result = notify.trigger("code", to=["ada", "bob"] if ending == "put off" else "ada")
     notify.travel(hours=2)
     assert [report.in_flight for report in reports] == [1]

@@ -23,7 +23,7 @@ PEOPLE = [f"user-{n}" for n in range(20)]
 
 def at_once(notify: Both, work: Callable[[Any, int], Any]) -> None:
     """Do a piece of work in several threads, or in several tasks of the engine's loop; any error is raised here."""
-    if notify.door == "async":
+    if notify.notifier == "async":
 
         async def together() -> None:
             await asyncio.gather(*(work(notify.engine, number) for number in range(WORKERS)))
@@ -60,7 +60,7 @@ def shuffled(number: int) -> list[dict[str, Any]]:
 
 def test_triggers_that_make_the_same_subscribers(notify: Both) -> None:
     def work(engine: Any, number: int) -> Any:
-        if notify.door == "async":
+        if notify.notifier == "async":
 
             async def told() -> None:
                 for _ in range(EACH):
@@ -80,7 +80,7 @@ def test_one_transaction_id_is_used_once(notify: Both) -> None:
     found: list[nk.TriggerResult] = []
 
     def work(engine: Any, number: int) -> Any:
-        if notify.door == "async":
+        if notify.notifier == "async":
 
             async def told() -> None:
                 for n in range(EACH):
@@ -117,7 +117,7 @@ def test_choices_and_triggers(notify: Both) -> None:
 
     def work(engine: Any, number: int) -> Any:
         who = random.Random(number).sample(PEOPLE, len(PEOPLE))
-        if notify.door == "async":
+        if notify.notifier == "async":
 
             async def chosen() -> None:
                 for each in who:
@@ -148,7 +148,7 @@ def test_drains_share_the_work(notify: Both) -> None:
 
 
 def test_a_cancelled_task_leaves_nothing(notify: Both) -> None:
-    if notify.door == "sync":
+    if notify.notifier == "sync":
         pytest.skip("threads are not cancelled")
     notify.engine._runtime.chunk = 5
     chances = random.Random(5)
@@ -183,7 +183,7 @@ def test_readers_while_a_bulk_is_on_its_way(notify: Both) -> None:
     if notify.place == "memory":
         pytest.skip("one connection is one thing at a time")
 
-    if notify.door == "async":
+    if notify.notifier == "async":
 
         async def both() -> None:
             bulk = asyncio.create_task(notify.engine.trigger_bulk(ordered(order=n).to("ada") for n in range(400)))

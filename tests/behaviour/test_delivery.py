@@ -178,7 +178,7 @@ def test_without_a_provider_the_job_waits(house: Callable[..., Both]) -> None:
     report = notify.drain()
     assert (report.sent, dict(report.waiting_for)) == (0, {"email: no provider": 1})
     assert report.next_due == notify.clock.now() + timedelta(seconds=60)
-    notify.outside.serve(notify.engine, awaited=notify.door == "async", channels=("email",))
+    notify.outside.serve(notify.engine, awaited=notify.notifier == "async", channels=("email",))
     notify.travel(minutes=1)
     assert [each.attempt for each in notify.outside.sent] == [1]
 
@@ -189,7 +189,7 @@ def test_waiting_for_a_provider_burns_no_attempt(house: Callable[..., Both]) -> 
     people(notify, "ada")
     notify.trigger(mailed(order=1), to="ada")
     notify.travel(minutes=20)
-    notify.outside.serve(notify.engine, awaited=notify.door == "async", channels=("email",))
+    notify.outside.serve(notify.engine, awaited=notify.notifier == "async", channels=("email",))
     notify.outside.fail("email", *[nk.TransientDeliveryError("busy")] * 7)
     notify.travel(days=1)
     assert [each.attempt for _, each in notify.outside.calls] == [1, 2, 3, 4, 5, 6, 7, 8]

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.doors.again import is_repeatable
 from notifykit.model import Event, Run, Subscriber
 from notifykit.settings import RETRIES
+from notifykit.unit_of_work.retry_policy import is_repeatable
 from tests.behaviour.stories import STORIES, Note, Order, hello, mailed, ordered, people
 from tests.harness.both import Both
 
@@ -29,7 +29,7 @@ class GivenUp(Exception):
 def giving_up(notify: Both, times: int, start: str, **codes: Any) -> Iterator[list[str]]:
     """Let the database give up the units that run a statement with this start, this many times."""
     database = notify.engine._runtime.database
-    engine = (database if notify.door == "sync" else database.database).engine
+    engine = (database if notify.notifier == "sync" else database.database).engine
     failed: list[str] = []
 
     def fail(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:

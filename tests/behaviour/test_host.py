@@ -32,13 +32,13 @@ class Host:
     def __init__(self, notify: Both, url: str) -> None:
         self.notify = notify
         parsed = sa.make_url(url)
-        target = parsed.set(drivername=DRIVERS[notify.door, parsed.get_backend_name()])
-        self.engine: Any = create_async_engine(target) if notify.door == "async" else sa.create_engine(target)
+        target = parsed.set(drivername=DRIVERS[notify.notifier, parsed.get_backend_name()])
+        self.engine: Any = create_async_engine(target) if notify.notifier == "async" else sa.create_engine(target)
 
     @contextmanager
     def transaction(self, kind: str) -> Iterator[Any]:
         """A session or connection of the host; whoever uses it commits or rolls back."""
-        if self.notify.door == "sync":
+        if self.notify.notifier == "sync":
             with Session(self.engine) if kind == "session" else self.engine.connect() as held:
                 yield held
             return
@@ -53,13 +53,13 @@ class Host:
     def end(self, held: Any, how: str) -> None:
         """Commit or roll back."""
         found = getattr(held, how)()
-        if self.notify.door == "async":
+        if self.notify.notifier == "async":
             self.notify.wait(found)
 
     def close(self) -> None:
         """Give the connections back."""
         found = self.engine.dispose()
-        if self.notify.door == "async":
+        if self.notify.notifier == "async":
             self.notify.wait(found)
 
 
@@ -98,12 +98,12 @@ def test_a_trigger_ends_with_the_hosts_transaction(host: Host, notify: Both, kin
 @pytest.mark.parametrize("kind", KINDS)
 def test_verbs_within(host: Host, notify: Both, kind: str, end: str) -> None:
     with host.transaction(kind) as held:
-        door = notify.within(held)
-        door.subscribers.upsert("new", first_name="New")
-        assert door.subscribers.get("new").first_name == "New"
-        door.topics.add("team", ["new", "ada"])
-        assert door.trigger(ordered(order=1), to=nk.Topic("team")).recipients == 2
-        assert [each.body for each in door.inbox("new").list()] == ["1 by ups"]
+        notifier = notify.within(held)
+        notifier.subscribers.upsert("new", first_name="New")
+        assert notifier.subscribers.get("new").first_name == "New"
+        notifier.topics.add("team", ["new", "ada"])
+        assert notifier.trigger(ordered(order=1), to=nk.Topic("team")).recipients == 2
+        assert [each.body for each in notifier.inbox("new").list()] == ["1 by ups"]
         host.end(held, end)
     assert bodies(notify, "new") == (["1 by ups"] if end == "commit" else [])
 
@@ -148,13 +148,16 @@ def test_cancel_within(host: Host, notify: Both) -> None:
 
 
 VERBS: dict[str, tuple[str, Callable[[Any, Callable[..., Any]], Any]]] = {
-    "cancel": ("run_finished", lambda door, found: door.cancel(workflow=shipped)),
-    "cancel queued": ("message_skipped", lambda door, found: door.cancel(workflow=mailed)),
-    "delete": ("run_finished", lambda door, found: door.subscribers.delete("ada")),
-    "mark": ("message_read", lambda door, found: door.inbox("ada").mark("read", found(channel="in_app").id)),
-    "mark seen": ("message_seen", lambda door, found: door.inbox("ada").mark("seen", found(channel="in_app").id)),
-    "mark_all": ("message_read", lambda door, found: door.inbox("ada").mark_all("archived")),
-    "retry": ("message_queued", lambda door, found: door.messages.retry(found(status="failed"))),
+    "cancel": ("run_finished", lambda notifier, found: notifier.cancel(workflow=shipped)),
+    "cancel queued": ("message_skipped", lambda notifier, found: notifier.cancel(workflow=mailed)),
+    "delete": ("run_finished", lambda notifier, found: notifier.subscribers.delete("ada")),
+    "mark": ("message_read", lambda notifier, found: notifier.inbox("ada").mark("read", found(channel="in_app").id)),
+    "mark seen": (
+        "message_seen",
+        lambda notifier, found: notifier.inbox("ada").mark("seen", found(channel="in_app").id),
+    ),
+    "mark_all": ("message_read", lambda notifier, found: notifier.inbox("ada").mark_all("archived")),
+    "retry": ("message_queued", lambda notifier, found: notifier.messages.retry(found(status="failed"))),
 }
 
 
@@ -202,10 +205,10 @@ def test_a_used_transaction_id_that_was_rolled_back_is_free(host: Host, notify: 
         host.end(held, "commit")
 
 
-def test_a_session_of_the_other_door(host: Host, notify: Both, house: Callable[..., Both]) -> None:
+def test_a_session_of_the_other_notifier(host: Host, notify: Both, house: Callable[..., Both]) -> None:
     wrong: Any = (
         AsyncSession(create_async_engine("sqlite+aiosqlite://"))
-        if notify.door == "sync"
+        if notify.notifier == "sync"
         else Session(sa.create_engine("sqlite://"))
     )
     with pytest.raises(nk.UnitError):

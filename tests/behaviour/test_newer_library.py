@@ -32,7 +32,7 @@ def write(notify: Both, work: Any) -> None:
         async with database.transaction(write=True) as transaction:
             await transaction.call(work)
 
-    if notify.door == "async":
+    if notify.notifier == "async":
         notify.wait(awaited())
     else:
         with database.transaction(write=True) as connection:

@@ -207,7 +207,7 @@ def test_a_select_that_the_database_refuses_is_named(notify: Both, broken: str) 
 @pytest.mark.own
 def test_a_select_on_a_database_in_trouble_is_a_storage_error(notify: Both) -> None:
     database = notify.engine._runtime.database
-    engine = (database if notify.door == "sync" else database.database).engine
+    engine = (database if notify.notifier == "sync" else database.database).engine
     error = type("Broken", (Exception,), {"sqlite_errorname": "SQLITE_CORRUPT", "sqlstate": "57P01"})
     broken = {"mariadb": error(2013, "gone"), "postgresql": error("gone")}.get(notify.place, error("corrupt"))
 

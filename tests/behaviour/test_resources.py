@@ -1,4 +1,4 @@
-"""Subscribers, topics and tenants through the door."""
+"""Subscribers, topics and tenants through the notifier."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 import notifykit as nk
-from notifykit.store.faults import is_given_up
+from notifykit.store.error_mapping import is_given_up
 from tests.behaviour.stories import bodies, hello, people
 from tests.harness.both import Both
 from tests.harness.hosted import LEVELS, Hosted, Hosting, is_over
@@ -44,14 +44,14 @@ def behind(notify: Both, host: Hosting) -> Callable[..., Any]:
 
     def done(ahead: Callable[[], Any], work: Callable[[Any], Any]) -> Any:
         try:
-            with host.transaction() as door:
+            with host.transaction() as notifier:
                 ahead()
-                return work(door)
+                return work(notifier)
         except (nk.StorageError, DBAPIError) as error:
             if notify.place != "postgresql" or not is_over(error):
                 raise
-        with host.transaction() as door:
-            return work(door)
+        with host.transaction() as notifier:
+            return work(notifier)
 
     return done
 
@@ -65,11 +65,11 @@ def other(house: Callable[..., Both], host: Hosting) -> Both:
 
 
 def test_a_workflow_that_another_process_has_just_stored(notify: Both, other: Both, behind: Any) -> None:
-    def work(door: Any) -> Any:
-        result = door.trigger(hello, to="ada")
-        assert [run.workflow for run in door.runs.list(transaction_id=result.transaction_id)] == ["hello"]
-        assert [message.step for message in door.messages.list(workflow="hello", subscriber="ada")] == ["bell"]
-        assert [message.workflow for message in door.inbox("ada").list(workflow=hello)] == ["hello"]
+    def work(notifier: Any) -> Any:
+        result = notifier.trigger(hello, to="ada")
+        assert [run.workflow for run in notifier.runs.list(transaction_id=result.transaction_id)] == ["hello"]
+        assert [message.step for message in notifier.messages.list(workflow="hello", subscriber="ada")] == ["bell"]
+        assert [message.workflow for message in notifier.inbox("ada").list(workflow=hello)] == ["hello"]
         return result
 
     assert behind(lambda: other.trigger(hello, to="bob"), work).recipients == 1
@@ -80,7 +80,7 @@ def test_a_version_that_another_process_has_just_stored(notify: Both, other: Bot
     notify.trigger(hello, to="ada")
     for each in (notify, other):
         each.workflows.register(changed)
-    behind(lambda: other.trigger(changed, to="bob"), lambda door: door.trigger(changed, to="ada"))
+    behind(lambda: other.trigger(changed, to="bob"), lambda notifier: notifier.trigger(changed, to="ada"))
     assert bodies(notify, "ada") == ["Hello again", "Hello"]
     assert len({run.version for run in notify.runs.list()}) == 2
 
@@ -88,31 +88,31 @@ def test_a_version_that_another_process_has_just_stored(notify: Both, other: Bot
 def test_a_workflow_that_this_process_has_just_stored(notify: Both, host: Hosting) -> None:
     """What is known needs no row: no conflict, and nothing to run again. The lists tell of it all the same."""
     people(notify, "ada")
-    with host.transaction() as door:
+    with host.transaction() as notifier:
         notify.trigger(hello, to="ada")
-        result = door.trigger(hello, to="ada")
+        result = notifier.trigger(hello, to="ada")
         ours = result.transaction_id
-        assert [run.workflow for run in door.runs.list(workflow=hello, transaction_id=ours)] == ["hello"]
-        assert [each.workflow for each in door.messages.list(workflow=hello, transaction_id=ours)] == ["hello"]
-        assert ours in [each.transaction_id for each in door.inbox("ada").list(workflow="hello")]
-        assert door.executions.list(transaction_id=result.transaction_id)
+        assert [run.workflow for run in notifier.runs.list(workflow=hello, transaction_id=ours)] == ["hello"]
+        assert [each.workflow for each in notifier.messages.list(workflow=hello, transaction_id=ours)] == ["hello"]
+        assert ours in [each.transaction_id for each in notifier.inbox("ada").list(workflow="hello")]
+        assert notifier.executions.list(transaction_id=result.transaction_id)
 
 
 def test_a_transaction_id_that_another_process_has_just_used(notify: Both, other: Both, behind: Any) -> None:
     result = behind(
         lambda: other.trigger(hello, to="ada", transaction_id="once"),
-        lambda door: door.trigger(hello, to="ada", transaction_id="once"),
+        lambda notifier: notifier.trigger(hello, to="ada", transaction_id="once"),
     )
     assert (result.duplicate, result.recipients) == (True, 1)
     assert bodies(notify, "ada") == ["Hello"]
 
 
 def test_a_subscriber_that_another_process_has_just_made(other: Both, behind: Any) -> None:
-    def work(door: Any) -> Any:
-        found = door.subscribers.upsert("ada", first_name="Ada")
-        assert door.subscribers.get("ada") == found
-        assert door.topics.add("team", ["ada"]) == {"added": ["ada"], "failed": []}
-        assert door.preferences.get("ada")["email"] is True
+    def work(notifier: Any) -> Any:
+        found = notifier.subscribers.upsert("ada", first_name="Ada")
+        assert notifier.subscribers.get("ada") == found
+        assert notifier.topics.add("team", ["ada"]) == {"added": ["ada"], "failed": []}
+        assert notifier.preferences.get("ada")["email"] is True
         return found
 
     found = behind(lambda: other.subscribers.upsert("ada", email="ada@example.com", first_name="Ada"), work)
@@ -120,16 +120,18 @@ def test_a_subscriber_that_another_process_has_just_made(other: Both, behind: An
 
 
 def test_a_subscriber_that_is_only_named(other: Both, behind: Any) -> None:
-    found = behind(lambda: other.subscribers.upsert("ada", last_name="L"), lambda door: door.subscribers.upsert("ada"))
+    found = behind(
+        lambda: other.subscribers.upsert("ada", last_name="L"), lambda notifier: notifier.subscribers.upsert("ada")
+    )
     assert found.last_name == "L"
 
 
 def test_a_subscriber_that_another_process_has_just_changed(notify: Both, other: Both, behind: Any) -> None:
     people(notify, "ada")
 
-    def work(door: Any) -> Any:
-        assert door.subscribers.upsert("ada", last_name="L").first_name == "Augusta"
-        return door.subscribers.get("ada")
+    def work(notifier: Any) -> Any:
+        assert notifier.subscribers.upsert("ada", last_name="L").first_name == "Augusta"
+        return notifier.subscribers.get("ada")
 
     def ahead() -> None:
         other.subscribers.upsert("ada", first_name="Augusta", last_name="L")
@@ -139,7 +141,7 @@ def test_a_subscriber_that_another_process_has_just_changed(notify: Both, other:
 
 def test_a_subscriber_that_another_process_has_just_deleted(notify: Both, other: Both, behind: Any) -> None:
     people(notify, "ada")
-    behind(lambda: other.subscribers.delete("ada"), lambda door: door.subscribers.upsert("ada", last_name="L"))
+    behind(lambda: other.subscribers.delete("ada"), lambda notifier: notifier.subscribers.upsert("ada", last_name="L"))
     found = notify.subscribers.get("ada")
     assert (found.first_name, found.last_name) == (None, "L")
 
@@ -147,10 +149,10 @@ def test_a_subscriber_that_another_process_has_just_deleted(notify: Both, other:
 def test_a_topic_that_another_process_has_just_made(notify: Both, other: Both, behind: Any) -> None:
     people(notify, "ada", "bob")
 
-    def work(door: Any) -> Any:
-        assert door.topics.add("team", ["ada"])["added"] == ["ada"]
-        assert door.topics.get("team").key == "team"
-        return door.trigger(hello, to=nk.Topic("team"))
+    def work(notifier: Any) -> Any:
+        assert notifier.topics.add("team", ["ada"])["added"] == ["ada"]
+        assert notifier.topics.get("team").key == "team"
+        return notifier.trigger(hello, to=nk.Topic("team"))
 
     assert behind(lambda: other.topics.add("team", ["ada"]), work).recipients == 1
 
@@ -158,7 +160,7 @@ def test_a_topic_that_another_process_has_just_made(notify: Both, other: Both, b
 def test_a_topic_that_another_process_has_just_deleted(notify: Both, other: Both, behind: Any) -> None:
     people(notify, "ada")
     notify.topics.create("team")
-    behind(lambda: other.topics.delete("team"), lambda door: door.topics.add("team", ["ada"]))
+    behind(lambda: other.topics.delete("team"), lambda notifier: notifier.topics.add("team", ["ada"]))
     assert list(notify.topics.members("team")) == ["ada"]
 
 
@@ -170,9 +172,9 @@ def test_a_device_that_another_process_has_just_been_given_too(notify: Both, oth
     theirs = [channels[0], {"provider": "slack", "credentials": {"webhook_url": "https://old.example.com", "old": 2}}]
     people(notify, "ada")
 
-    def work(door: Any) -> Any:
+    def work(notifier: Any) -> Any:
         recipient = nk.Recipient(subscriber_id="ada", channels=channels)
-        return door.trigger(pushed, to=recipient)
+        return notifier.trigger(pushed, to=recipient)
 
     behind(lambda: other.subscribers.upsert("ada", channels=theirs), work)
     assert {message.status for message in notify.messages.list()} == {"queued"}
@@ -195,10 +197,10 @@ def test_a_device_that_another_process_has_just_changed(notify: Both, other: Bot
         other.subscribers.upsert("ada", channels=fcm())
         other.subscribers.upsert("ada", channels=fcm("second"))
 
-    def work(door: Any) -> Any:
-        door.subscribers.upsert("ada", channels=[*slack(c=3), *fcm("first")])
-        door.subscribers.upsert("ada", channels=fcm())
-        door.subscribers.upsert("ada", channels=fcm("last"))
+    def work(notifier: Any) -> Any:
+        notifier.subscribers.upsert("ada", channels=[*slack(c=3), *fcm("first")])
+        notifier.subscribers.upsert("ada", channels=fcm())
+        notifier.subscribers.upsert("ada", channels=fcm("last"))
 
     behind(ahead, work)
     found = {each.provider: each.credentials for each in notify.subscribers.get("ada").channels}
@@ -206,9 +208,9 @@ def test_a_device_that_another_process_has_just_changed(notify: Both, other: Bot
 
 
 def test_a_tenant_that_another_process_has_just_made(notify: Both, other: Both, behind: Any) -> None:
-    def work(door: Any) -> Any:
-        door.tenants.upsert("acme", name="Acme")
-        return door.trigger(greeted, to="ada", tenant="acme")
+    def work(notifier: Any) -> Any:
+        notifier.tenants.upsert("acme", name="Acme")
+        return notifier.trigger(greeted, to="ada", tenant="acme")
 
     def ahead() -> None:
         other.tenants.upsert("acme", name="Acme", data={"plan": "gold"})
@@ -220,8 +222,8 @@ def test_a_tenant_that_another_process_has_just_made(notify: Both, other: Both, 
 def test_a_tenant_that_another_process_has_just_changed(notify: Both, other: Both, behind: Any) -> None:
     notify.tenants.upsert("acme", name="Old", data={"plan": "old"})
 
-    def work(door: Any) -> Any:
-        door.trigger(hello, to="ada", tenant={"identifier": "acme", "name": "Acme"})
+    def work(notifier: Any) -> Any:
+        notifier.trigger(hello, to="ada", tenant={"identifier": "acme", "name": "Acme"})
 
     behind(lambda: other.tenants.upsert("acme", data={"plan": "gold"}), work)
     assert notify.tenants.get("acme") == {"identifier": "acme", "name": "Acme", "data": {"plan": "gold"}}
@@ -231,9 +233,9 @@ def test_an_opt_out_clears_what_another_process_has_just_chosen(notify: Both, ot
     people(notify, "ada")
     notify.trigger(mailed, to="bob")
 
-    def work(door: Any) -> Any:
-        door.preferences.update("ada", channels={"email": False})
-        assert door.preferences.get("ada", workflow=mailed)["email"] is False
+    def work(notifier: Any) -> Any:
+        notifier.preferences.update("ada", channels={"email": False})
+        assert notifier.preferences.get("ada", workflow=mailed)["email"] is False
 
     behind(lambda: other.preferences.update("ada", workflow=mailed, channels={"email": True}), work)
     assert notify.preferences.get("ada", workflow=mailed)["email"] is False
@@ -243,7 +245,7 @@ def test_messages_that_a_lock_meets_are_told_of(notify: Both, other: Both, behin
     people(notify, "ada")
     heard: list[str] = []
     notify.engine.on.message_read(lambda event: heard.append(event.message.step))
-    behind(lambda: other.trigger(hello, to="ada"), lambda door: door.inbox("ada").mark_all("read"))
+    behind(lambda: other.trigger(hello, to="ada"), lambda notifier: notifier.inbox("ada").mark_all("read"))
     marked = notify.inbox("ada").unread_count() == 0
     assert heard == (["bell"] if marked else [])
     notify.inbox("ada").mark_all("read")
@@ -253,11 +255,11 @@ def test_messages_that_a_lock_meets_are_told_of(notify: Both, other: Both, behin
 def test_preferences_are_those_of_the_snapshot_until_a_message_goes(notify: Both, other: Both, host: Hosting) -> None:
     people(notify, "ada")
     notify.trigger(mailed, to="bob")
-    with host.transaction() as door:
+    with host.transaction() as notifier:
         if host.level == "SERIALIZABLE" and notify.place == "mariadb":
             pytest.skip("a serializable transaction has no snapshot there")
         other.preferences.update("ada", enabled=False)
-        door.trigger(mailed, to="ada")
+        notifier.trigger(mailed, to="ada")
     assert bodies(notify, "ada") == ["both"]
     notify.drain()
     assert [(each.step, each.status, each.reason) for each in notify.messages.list(subscriber="ada")] == [
@@ -267,10 +269,10 @@ def test_preferences_are_those_of_the_snapshot_until_a_message_goes(notify: Both
 
 
 WORK: dict[str, Callable[[Any], Any]] = {
-    "trigger": lambda door: door.trigger(hello, to="ada"),
-    "subscriber": lambda door: door.subscribers.upsert("ada", first_name="Ada"),
-    "topic": lambda door: door.topics.add("team", ["bob"]),
-    "tenant": lambda door: door.tenants.upsert("acme"),
+    "trigger": lambda notifier: notifier.trigger(hello, to="ada"),
+    "subscriber": lambda notifier: notifier.subscribers.upsert("ada", first_name="Ada"),
+    "topic": lambda notifier: notifier.topics.add("team", ["bob"]),
+    "tenant": lambda notifier: notifier.tenants.upsert("acme"),
 }
 
 
@@ -283,17 +285,17 @@ def test_what_is_given_up_is_to_be_run_again(notify: Both, other: Both, host: Ho
     strict = ["SET SESSION innodb_snapshot_isolation = ON"] if notify.place == "mariadb" else []
 
     def behind() -> None:
-        with host.transaction(*strict) as door:
+        with host.transaction(*strict) as notifier:
             other.trigger(hello, to="ada")
             other.topics.add("team", ["bob"])
             other.tenants.upsert("acme")
-            WORK[kind](door)
+            WORK[kind](notifier)
 
     with pytest.raises(nk.StorageError, match=r"has changed since .* run it again") as raised:
         behind()
     assert is_given_up(raised.value)
-    with host.transaction() as door:
-        WORK[kind](door)
+    with host.transaction() as notifier:
+        WORK[kind](notifier)
 
 
 def test_who_is_met_keeps_nobody_waiting(notify: Both, other: Both, host: Hosting) -> None:
@@ -301,12 +303,12 @@ def test_who_is_met_keeps_nobody_waiting(notify: Both, other: Both, host: Hostin
     if notify.place != "mariadb" or host.level == "SERIALIZABLE":
         pytest.skip("locks of gaps are InnoDB's, and a serializable transaction wants them")
     people(notify, "mia")
-    with host.transaction() as door:
+    with host.transaction() as notifier:
         other.topics.add("m", ["mia"])
-        door.topics.add("m", ["mia"])
-        door.subscribers.upsert("mia", channels=[{"provider": "fcm", "credentials": {"device_tokens": ["t"]}}])
+        notifier.topics.add("m", ["mia"])
+        notifier.subscribers.upsert("mia", channels=[{"provider": "fcm", "credentials": {"device_tokens": ["t"]}}])
         engine: Any = other.engine._runtime.database
-        engine = engine.engine if other.door == "sync" else engine.database.engine
+        engine = engine.engine if other.notifier == "sync" else engine.database.engine
 
         @sa.event.listens_for(engine, "begin")
         def impatient(connection: sa.Connection) -> None:
@@ -319,7 +321,7 @@ def test_who_is_met_keeps_nobody_waiting(notify: Both, other: Both, host: Hostin
 
 
 def test_the_suite_in_a_hosts_transactions_meets_what_it_does_not_see(notify: Both) -> None:
-    hosted = Hosted(notify.door, notify.url, level="REPEATABLE READ", place=notify.place)
+    hosted = Hosted(notify.notifier, notify.url, level="REPEATABLE READ", place=notify.place)
     try:
         hosted.workflows.register(hello)
         assert hosted.trigger(hello, to="ada").recipients == 1

@@ -173,7 +173,7 @@ def test_an_observer_never_breaks_what_it_observes(notify: Both) -> None:
 
 
 def test_an_observer_may_use_the_engine(notify: Both) -> None:
-    if notify.door == "async":
+    if notify.notifier == "async":
 
         async def again(event: Any) -> None:
             await notify.engine.trigger(ordered(order=1), to=event.subscriber_id)

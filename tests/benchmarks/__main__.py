@@ -13,7 +13,7 @@ from tests.benchmarks import awaiting, importing, memory, reading, triggering, w
 from tests.benchmarks.rounds import HEADER, Ratio
 
 Figures = Iterable[Ratio | str]
-PARTS = ("import", "bulk", "topic", "single", "memory", "inbox", "due", "delivery", "doors", "million")
+PARTS = ("import", "bulk", "topic", "single", "memory", "inbox", "due", "delivery", "notifiers", "million")
 
 
 def parts(folder: Path, args: argparse.Namespace) -> dict[str, Callable[[], Figures]]:
@@ -28,7 +28,7 @@ def parts(folder: Path, args: argparse.Namespace) -> dict[str, Callable[[], Figu
         "inbox": lambda: reading.inbox(folder, messages=large, rounds=rounds),
         "due": lambda: waiting.due(folder, pending=large, rounds=rounds),
         "delivery": lambda: waiting.delivery(folder, events=events, rounds=rounds),
-        "doors": lambda: awaiting.doors(folder, events=events * 5, rounds=min(rounds, 3)),
+        "notifiers": lambda: awaiting.notifiers(folder, events=events * 5, rounds=min(rounds, 3)),
     }
     if args.long or (args.only and "million" in args.only):
         found["million"] = lambda: memory.generated(events=args.large)

@@ -1,4 +1,4 @@
-"""The async door against the sync one, and how long it holds the loop."""
+"""The async notifier against the sync one, and how long it holds the loop."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.benchmarks.triggering import checked
 TICK = 0.001
 
 
-def doors(folder: Path, *, events: int, rounds: int) -> Iterator[Ratio | str]:
-    """A bulk on a SQLite file through either door."""
-    path, people = folder / "doors.db", 10_000
+def notifiers(folder: Path, *, events: int, rounds: int) -> Iterator[Ratio | str]:
+    """A bulk on a SQLite file through either notifier."""
+    path, people = folder / "notifiers.db", 10_000
     triggers = wires(events, people)
     busy: list[float] = []
     idle: list[float] = []
@@ -52,7 +52,11 @@ def doors(folder: Path, *, events: int, rounds: int) -> Iterator[Ratio | str]:
             runner.run(beside(asyncio.sleep(statistics.median(taken["async"]) * events), idle))
         runner.run(awaited.close())
     yield ratio(
-        f"async door, bulk of {events:,} on a SQLite file, against the sync door", "<= 1.5", taken, "async", "sync"
+        f"async notifier, bulk of {events:,} on a SQLite file, against the sync notifier",
+        "<= 1.5",
+        taken,
+        "async",
+        "sync",
     )
     for what, lags in (("that bulk", busy), ("nothing at all", idle)):
         row = f"loop lag during {what}, the worst of a round: median, worst"

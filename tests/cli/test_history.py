@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from notifykit.cli import git
-from notifykit.cli.history import Commit, History
+from notifykit.cli.demo import git
+from notifykit.cli.demo.history import Commit, History
 from tests.cli.repositories import ADA, BOB, Repository
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from notifykit import EmailMessage, PermanentDeliveryError
-from notifykit.cli.letters import Letters
+from notifykit.cli.demo.letters import Letters
 from notifykit.testing import FakeClock
 
 PLAIN: dict[str, Any] = {

@@ -37,7 +37,7 @@ def statuses(notify: Both) -> dict[str, str]:
 
 
 def serve(notify: Both, act: Callable[[str], Any]) -> list[str]:
-    """Serve e-mail by a hook of the engine's own door; whom it was called for, in order."""
+    """Serve e-mail by a hook of the engine's own notifier; whom it was called for, in order."""
     called: list[str] = []
 
     def hook(message: nk.EmailMessage) -> None:
@@ -50,7 +50,7 @@ def serve(notify: Both, act: Callable[[str], Any]) -> list[str]:
         if answer is not None:
             await answer
 
-    notify.engine.deliver("email")(awaited if notify.door == "async" else hook)
+    notify.engine.deliver("email")(awaited if notify.notifier == "async" else hook)
     return called
 
 
@@ -66,7 +66,7 @@ def test_who_stops_the_process_costs_the_neighbours_nothing(
         if who == "ada":
             raise stop
 
-    if notify.door == "async":
+    if notify.notifier == "async":
         pytest.skip("a loop does not survive what stops its process")
     called = serve(notify, act)
     notify.trigger(mail(), to=NAMES)

@@ -129,7 +129,7 @@ def test_a_cancelled_run_calls_nothing(notify: nk.Engine, kit: Kit) -> None:
     assert calls == []
 
 
-async def test_an_async_function_on_the_awaited_door() -> None:
+async def test_an_async_function_on_the_awaited_notifier() -> None:
     async def score(context: nk.Context[Any]) -> dict[str, int]:
         return {"score": 7}
 

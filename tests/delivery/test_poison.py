@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.ids import number_of
+from notifykit.ids import decode_id
 from notifykit.model import Job
 from tests.behaviour.stories import people
 from tests.harness.both import Both
@@ -36,7 +36,7 @@ def change(notify: Both, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
     database = notify.engine._runtime.database
-    if notify.door == "sync":
+    if notify.notifier == "sync":
         with database.transaction(write=True) as connection:
             run(connection)
         return
@@ -50,7 +50,7 @@ def change(notify: Both, statement: str) -> None:
 
 def damage(notify: Both, run: nk.Run, results: str = "{") -> None:
     """Let a run's row be one that cannot be read."""
-    change(notify, f"UPDATE notifykit_run SET results = '{results}' WHERE id = {number_of('run', run.id)}")
+    change(notify, f"UPDATE notifykit_run SET results = '{results}' WHERE id = {decode_id('run', run.id)}")
 
 
 def of(notify: Both, result: nk.TriggerResult, who: str) -> nk.Run:
@@ -111,7 +111,7 @@ def test_what_never_can_be_done_is_given_up(notify: Both, workflow: str) -> None
 def refusing(notify: Both, start: str, mark: Callable[[str], bool], error: Exception) -> Iterator[list[str]]:
     """Let the database refuse every change with this start that has a marked value in it."""
     database = notify.engine._runtime.database
-    engine = (database if notify.door == "sync" else database.database).engine
+    engine = (database if notify.notifier == "sync" else database.database).engine
     refused: list[str] = []
 
     def refuse(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
@@ -153,7 +153,7 @@ def test_an_error_of_ours_in_one_run_holds_up_nobody(notify: Both, monkeypatch: 
     from notifykit.flow import due
 
     result = notify.trigger(later(), to=NAMES)
-    poisoned = number_of("run", of(notify, result, "bob").id)
+    poisoned = decode_id("run", of(notify, result, "bob").id)
     advance = due.advance
 
     def failing(runs: Any, *rest: Any) -> Any:

@@ -12,26 +12,26 @@ import pytest
 
 from notifykit.clock import monotonic
 from notifykit.delivery.outcomes import Abandoned, Outcome
-from notifykit.delivery.sending import Call, Prepared, Sender, Senders, Window, make, make_awaited
+from notifykit.delivery.sending import Call, Rendered, Sender, Senders, Window, send, send_async
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
 from notifykit.providers import Console
-from notifykit.store.stops import Stops
 from notifykit.testing import FakeClock
+from notifykit.unit_of_work.stops import Stops
 
 CLOCK = FakeClock()
 LATER = CLOCK.now() + timedelta(seconds=60)
 
 
 def call(function: Callable[[Any], Any], **options: Any) -> Call:
-    prepare = options.pop("prepare", lambda: Prepared("message", {"body": "kept"}))
+    prepare = options.pop("prepare", lambda: Rendered("message", {"body": "kept"}))
     task: Any = SimpleNamespace(facts=SimpleNamespace(run=7, subscriber_row=8))
     return Call(task, Sender("hook", function), prepare, Window(**({"clock": CLOCK, "lease_until": LATER} | options)))
 
 
 def both(made: Call) -> Outcome:
-    """The outcome on either door, which must be the same."""
-    blocking, awaited = make(made), asyncio.run(make_awaited(made, asyncio.to_thread))
+    """The outcome on either notifier, which must be the same."""
+    blocking, awaited = send(made), asyncio.run(send_async(made, asyncio.to_thread))
     assert blocking == awaited
     return blocking
 
@@ -85,7 +85,7 @@ def test_what_is_kept_of_an_error_can_be_stored() -> None:
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_what_stops_the_process_is_no_outcome(stop: type[BaseException]) -> None:
     with pytest.raises(stop):
-        make(call(raising(stop())))
+        send(call(raising(stop())))
 
 
 def test_a_call_is_not_made_once_its_lease_is_over() -> None:
@@ -98,19 +98,19 @@ def test_a_call_begins_soon_after_its_claim_or_not_at_all() -> None:
     made: list[Any] = []
     first = call(made.append, deadline=monotonic() - 1)
     first.window.open()
-    assert make(first).ending == "sent"  # the first one of a claim, whatever the budget
-    assert make(replace(first, has_begun=False)).ending == "unsent"
+    assert send(first).ending == "sent"  # the first one of a claim, whatever the budget
+    assert send(replace(first, has_begun=False)).ending == "unsent"
     second = call(made.append, deadline=monotonic() + 60)
     second.window.open()
-    assert [make(replace(second)).ending for _ in range(2)] == ["sent", "sent"]
+    assert [send(replace(second)).ending for _ in range(2)] == ["sent", "sent"]
     second.window.closes = monotonic() - 1
-    assert make(replace(second)).ending == "unsent"
+    assert send(replace(second)).ending == "unsent"
     assert len(made) == 3
 
 
 @pytest.mark.parametrize("error", [GeneratorExit(), asyncio.CancelledError()])
 def test_what_ends_something_else_is_a_failure_as_any_other(error: BaseException) -> None:
-    assert make(call(raising(error))).ending == "transient"
+    assert send(call(raising(error))).ending == "transient"
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_what_was_stopped_since_the_claim_does_not_begin(runs: Any, subscribers:
     stops = Stops()
     stops.tell([7], [8])
     made = call(lambda message: None, stops=stops, since=stops.last)
-    assert make(made).ending == "sent"
+    assert send(made).ending == "sent"
     stops.tell(runs, subscribers)
-    assert make(replace(made, has_begun=False)).ending == ending
-    assert make(replace(made, window=replace(made.window, since=stops.last))).ending == "sent"
+    assert send(replace(made, has_begun=False)).ending == ending
+    assert send(replace(made, window=replace(made.window, since=stops.last))).ending == "sent"
 
 
 def test_who_forgets_who_was_stopped_lets_nobody_begin() -> None:
@@ -138,14 +138,14 @@ def test_who_forgets_who_was_stopped_lets_nobody_begin() -> None:
 def test_a_call_that_is_revoked_does_not_begin() -> None:
     made = call(lambda message: None)
     assert made.revoke()
-    assert make(made).ending == "unsent"
+    assert send(made).ending == "unsent"
     begun = call(lambda message: None)
-    make(begun)
+    send(begun)
     assert not begun.revoke()
 
 
 def test_what_cannot_be_rendered_is_not_sent() -> None:
-    def prepare() -> Prepared:
+    def prepare() -> Rendered:
         raise ValueError("'payload.x' is undefined")
 
     made: list[Any] = []
@@ -154,18 +154,18 @@ def test_what_cannot_be_rendered_is_not_sent() -> None:
     assert "payload.x" in outcome.error
 
 
-def test_an_async_hook_on_the_sync_door() -> None:
+def test_an_async_hook_on_the_sync_notifier() -> None:
     async def hook(message: Any) -> None: ...
 
-    outcome = make(call(hook))
+    outcome = send(call(hook))
     assert outcome.ending == "permanent"
     assert "AsyncEngine" in outcome.error
-    assert asyncio.run(make_awaited(call(hook), asyncio.to_thread)).ending == "sent"
+    assert asyncio.run(send_async(call(hook), asyncio.to_thread)).ending == "sent"
 
 
 def test_a_sync_hook_leaves_the_loop_free() -> None:
     threads: list[int] = []
-    asyncio.run(make_awaited(call(lambda message: threads.append(threading.get_ident())), asyncio.to_thread))
+    asyncio.run(send_async(call(lambda message: threads.append(threading.get_ident())), asyncio.to_thread))
     assert threads != [threading.get_ident()]
 
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_task_leaves_the_job_to_its_lease() -> None:
     async def hook(message: Any) -> None:
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(make_awaited(call(hook), asyncio.to_thread))
+    task = asyncio.create_task(send_async(call(hook), asyncio.to_thread))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -184,7 +184,7 @@ async def test_what_a_hook_awaited_may_be_cancelled() -> None:
     async def hook(message: Any) -> None:
         raise asyncio.CancelledError
 
-    assert (await make_awaited(call(hook), asyncio.to_thread)).ending == "transient"
+    assert (await send_async(call(hook), asyncio.to_thread)).ending == "transient"
 
 
 def test_who_serves_a_channel() -> None:

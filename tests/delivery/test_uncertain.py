@@ -131,8 +131,8 @@ def test_nothing_of_it_is_left(notify: nk.Engine, kit: Kit) -> None:
     notify.trigger(code(code=1), to=[ADA, nk.Recipient(email="x@example.com")])
     kit.travel(hours=1)
     assert kit.outbox.one(to="x@example.com").subscriber_id == ""
-    with notify.transaction() as door:
-        unit = door.subscribers._standing._unit  # type: ignore[union-attr]
+    with notify.transaction() as notifier:
+        unit = notifier.subscribers._context._unit  # type: ignore[union-attr]
         assert unit.connection.exec_driver_sql(f"SELECT count(*) FROM {Job.__tablename__}").scalar() == 0
         listed = unit.connection.exec_driver_sql("SELECT subscriber_id FROM notifykit_subscriber").scalars().all()
     assert listed == ["ada"]

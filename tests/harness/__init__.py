@@ -1,1 +1,1 @@
-"""What the tests stand on: databases, doors, dumps, counted statements, leak checks."""
+"""What the tests stand on: databases, notifiers, dumps, counted statements, leak checks."""

@@ -1,4 +1,4 @@
-"""One face for both doors: a scenario is written once, with plain calls, and runs on either."""
+"""One face for both notifiers: a scenario is written once, with plain calls, and runs on either."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import notifykit as nk
 from notifykit.testing import FakeClock
 from tests.harness.outside import Outside
 
-Door = Literal["sync", "async"]
+Notifier = Literal["sync", "async"]
 T = TypeVar("T")
 
 
 class Awaited:
-    """An awaited door, namespace or inbox whose calls are run to their end on a loop."""
+    """An awaited notifier, namespace or inbox whose calls are run to their end on a loop."""
 
     def __init__(self, target: Any, runner: asyncio.Runner) -> None:
         self._target = target
@@ -70,13 +70,13 @@ async def _next(pages: AsyncIterator[Any]) -> Any:
 
 
 def is_awaited(value: Any) -> bool:
-    """Whether it is an awaited door or a namespace of one."""
+    """Whether it is an awaited notifier or a namespace of one."""
     kind = type(value)
     return kind.__module__.startswith("notifykit") and kind.__name__.startswith("Async")
 
 
 class Both:
-    """An engine behind plain calls, whichever door it has; every verb of the engine is found here as an attribute.
+    """An engine behind plain calls, whichever notifier it has; every verb of the engine is found here as an attribute.
 
     Attributes:
         engine: The `Engine` or `AsyncEngine` itself.
@@ -88,7 +88,7 @@ class Both:
 
     def __init__(
         self,
-        door: Door,
+        notifier: Notifier,
         url: str | None,
         *,
         clock: FakeClock | None = None,
@@ -96,18 +96,18 @@ class Both:
         place: str = "memory",
         **options: Any,
     ) -> None:
-        self.door = door
+        self.notifier = notifier
         self.place = place
         self.url = url
         self.clock = clock or FakeClock()
         self.start = self.clock.now()
         self.outside = Outside()
-        self._runner = asyncio.Runner() if door == "async" else None
-        kind = nk.AsyncEngine if door == "async" else nk.Engine
+        self._runner = asyncio.Runner() if notifier == "async" else None
+        kind = nk.AsyncEngine if notifier == "async" else nk.Engine
         self.engine: Any = kind(url, clock=self.clock, **options)
         self._face: Any = Awaited(self.engine, self._runner) if self._runner else self.engine
         if hooks:
-            self.outside.serve(self.engine, awaited=door == "async")
+            self.outside.serve(self.engine, awaited=notifier == "async")
 
     @property
     def url_is_private(self) -> bool:
@@ -119,17 +119,17 @@ class Both:
         return getattr(self._face, name)
 
     def wait(self, value: Any) -> Any:
-        """The end of a coroutine on the engine's own loop; for what only one door has."""
+        """The end of a coroutine on the engine's own loop; for what only one notifier has."""
         assert self._runner is not None
         return self._runner.run(_wait(value))
 
     def settled(self, value: Any) -> Any:
-        """What a call of either door's kind gave, awaited where it has to be."""
+        """What a call of either notifier's kind gave, awaited where it has to be."""
         return self.wait(value) if isawaitable(value) else value
 
-    def plain(self, door: Any) -> Any:
-        """A door of this engine behind plain calls."""
-        return Awaited(door, self._runner) if self._runner else door
+    def plain(self, notifier: Any) -> Any:
+        """A notifier of this engine behind plain calls."""
+        return Awaited(notifier, self._runner) if self._runner else notifier
 
     def travel(self, **span: float) -> nk.DrainReport:
         """Move the clock, stopping to work at every due moment on the way, as the kit of `notifykit.testing` does."""

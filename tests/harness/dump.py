@@ -1,4 +1,4 @@
-"""All rows of a database in a form that is equal on every database and door.
+"""All rows of a database in a form that is equal on every database and notifier.
 
 Ids are told by what they stand for (`run 3`, `subscriber ada`), times relative to the test's clock, JSON parsed.
 """
@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from notifykit.clock import EPOCH, from_micros
 from notifykit.model import metadata
 from notifykit.model.codes import AttemptClass, ChannelCode, JobKind, MessageStatus, RunStatus
-from notifykit.model.subscriber import UNLISTED
+from notifykit.model.subscriber import EPHEMERAL
 
 Rows = list[dict[str, Any]]
 Dump = dict[str, Rows]
@@ -86,7 +86,7 @@ class Names:
         strangers = 0
         for row in tables["subscriber"]:
             key = row["subscriber_id"]
-            if key.startswith(UNLISTED):
+            if key.startswith(EPHEMERAL):
                 strangers += 1
                 key = row["subscriber_id"] = f"<address {strangers}>"
             self.known["subscriber"][row["id"]] = key

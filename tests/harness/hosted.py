@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import notifykit as nk
-from notifykit.doors.again import is_repeatable
 from notifykit.model import metadata
-from notifykit.model.subscriber import UNLISTED
+from notifykit.model.subscriber import EPHEMERAL
 from notifykit.store import engines
-from notifykit.store.faults import is_given_up
-from tests.harness.both import Both, Door
+from notifykit.store.error_mapping import is_given_up
+from notifykit.unit_of_work.retry_policy import is_repeatable
+from tests.harness.both import Both, Notifier
 
 LEVELS = ("REPEATABLE READ", "SERIALIZABLE")
 VERBS = {"trigger", "trigger_bulk", "broadcast", "explain", "cancel"}
@@ -36,7 +36,7 @@ SHARED = tuple(
 """What a verb makes if it is absent."""
 
 Path = tuple[Any, ...]
-"""From a door to a verb: names, and pairs of a name and what it is called with."""
+"""From a notifier to a verb: names, and pairs of a name and what it is called with."""
 
 
 class Hosting:
@@ -51,7 +51,7 @@ class Hosting:
         self.level = level
         assert both.url is not None
         target = engines.parsed(both.url)
-        if both.door == "async":
+        if both.notifier == "async":
             driver = target.get_driver_name()
             target = target.set(drivername=f"{target.get_backend_name()}+{engines.ASYNC[driver]}")
             self.engine: Any = create_async_engine(target, isolation_level=level)
@@ -67,12 +67,12 @@ class Hosting:
         """
         look = sa.select(sa.func.count()).select_from(metadata.tables["notifykit_organization"])
         both = self._both
-        session: Any = Session(self.engine) if both.door == "sync" else AsyncSession(self.engine)
+        session: Any = Session(self.engine) if both.notifier == "sync" else AsyncSession(self.engine)
         try:
             for statement in (*map(sa.text, settings), look):
                 both.settled(session.execute(statement))
-            door = both.engine.within(session)
-            yield both.plain(door)
+            notifier = both.engine.within(session)
+            yield both.plain(notifier)
             both.settled(session.commit())
         finally:
             both.settled(session.close())
@@ -91,8 +91,8 @@ class Hosted(Both):
         repeated: How many of those the database gave up, and the host did again.
     """
 
-    def __init__(self, door: Door, url: str | None, *, level: str, **options: Any) -> None:
-        super().__init__(door, url, **options)
+    def __init__(self, notifier: Notifier, url: str | None, *, level: str, **options: Any) -> None:
+        super().__init__(notifier, url, **options)
         self.joined = self.met = self.repeated = 0
         self.host = Hosting(self, level)
         self.rival = nk.Engine(url, clock=self.clock)
@@ -127,14 +127,14 @@ class Hosted(Both):
         return call
 
     def _in_host(self, path: Path, args: Any, kwargs: Any, *, rival: bool) -> Any:
-        with self.host.transaction() as door:
+        with self.host.transaction() as notifier:
             made = self._rehearsed(path, args, kwargs) if rival and _is_repeatable((args, kwargs)) else {}
             if made:
                 self.met += 1
                 with self.rival._runtime.database.engine.begin() as connection:
                     for table, rows in made.items():
                         connection.execute(table.insert(), rows)
-            answer = _at(door, path)(*args, **kwargs)
+            answer = _at(notifier, path)(*args, **kwargs)
             return iter(list(answer)) if isinstance(answer, Iterator) else answer
 
     def _rehearsed(self, path: Path, args: Any, kwargs: Any) -> Mapping[sa.Table, list[dict[str, Any]]]:
@@ -142,10 +142,10 @@ class Hosted(Both):
         self.rival._runtime.registry.registered = self.engine._runtime.registry.registered
         made: dict[sa.Table, list[dict[str, Any]]] = {}
         try:
-            with self.rival.transaction() as door:
-                connection = door._standing._unit.connection  # type: ignore[attr-defined]
+            with self.rival.transaction() as notifier:
+                connection = notifier._context._unit.connection  # type: ignore[attr-defined]
                 before = {table: set(connection.scalars(sa.select(_key(table)))) for table in SHARED}
-                _at(door, path)(*args, **kwargs)
+                _at(notifier, path)(*args, **kwargs)
                 for table in SHARED:
                     found = connection.execute(sa.select(_key(table), table)).mappings()
                     new = [dict(row) for row in found if row["key of the row"] not in before[table]]
@@ -180,10 +180,10 @@ class Noun:
         return self._hosted._verb((*self._path, name))
 
 
-def _at(door: Any, path: Path) -> Any:
+def _at(notifier: Any, path: Path) -> Any:
     for step in path:
-        door = getattr(door, step) if isinstance(step, str) else getattr(door, step[0])(*step[1:])
-    return door
+        notifier = getattr(notifier, step) if isinstance(step, str) else getattr(notifier, step[0])(*step[1:])
+    return notifier
 
 
 def _key(table: sa.Table) -> sa.ColumnElement[str]:
@@ -195,7 +195,7 @@ def _key(table: sa.Table) -> sa.ColumnElement[str]:
 def _of_listed(made: dict[sa.Table, list[dict[str, Any]]]) -> Mapping[sa.Table, list[dict[str, Any]]]:
     """All but addresses without a subscriber, whose ids are no other process's."""
     unlisted = {
-        row["id"] for rows in made.values() for row in rows if str(row.get("subscriber_id", "")).startswith(UNLISTED)
+        row["id"] for rows in made.values() for row in rows if str(row.get("subscriber_id", "")).startswith(EPHEMERAL)
     }
     kept = {
         table: [row for row in rows if row.get("subscriber", row.get("id")) not in unlisted]

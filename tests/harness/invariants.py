@@ -11,7 +11,7 @@ from sqlalchemy import and_, exists, func, literal, literal_column, or_, select,
 import notifykit as nk
 from notifykit.model import metadata
 from notifykit.model.codes import AttemptClass, ChannelCode, JobKind, MessageStatus, RunStatus
-from notifykit.model.subscriber import UNLISTED
+from notifykit.model.subscriber import EPHEMERAL
 from tests.harness.leaks import ORPHANS, STEP_BITS
 
 event, run, message, job, subscriber, attempt = (
@@ -64,7 +64,7 @@ ALWAYS: dict[str, Any] = {
     ),
     "claimed jobs that advance a run": select(job.c.id).where(job.c.owner != "", job.c.kind == JobKind.ADVANCE.value),
     "addresses of runs that are over": select(subscriber.c.id).where(
-        subscriber.c.subscriber_id.like(UNLISTED + "%"),
+        subscriber.c.subscriber_id.like(EPHEMERAL + "%"),
         ~exists().where(run.c.subscriber == subscriber.c.id, WAITING),
         ~exists().where(run.c.subscriber == subscriber.c.id, job.c.run == run.c.id),
     ),

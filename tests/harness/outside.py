@@ -27,7 +27,7 @@ class Outside:
         self.failures[channel].extend(errors)
 
     def serve(self, engine: Any, *, awaited: bool, channels: tuple[Any, ...] = CHANNELS) -> None:
-        """Register a hook for each channel, coroutines on the awaited door."""
+        """Register a hook for each channel, coroutines on the awaited notifier."""
         for channel in channels:
             engine.deliver(channel)(self._awaited(channel) if awaited else self._hook(channel))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import notifykit as nk
-from notifykit.ids import number_of
+from notifykit.ids import decode_id
 from tests.harness.interleaving import Played, Work
 from tests.queue.world import World
 
@@ -94,7 +94,7 @@ class Scene:
     def messages(self) -> dict[int, nk.Message]:
         """The messages of the trigger."""
         found = self.setup.messages.list(transaction_id=self.triggered.transaction_id, limit=1000)
-        return {number_of("msg", message.id): message for message in found}
+        return {decode_id("msg", message.id): message for message in found}
 
     def runs(self) -> list[nk.Run]:
         """The runs of the trigger."""

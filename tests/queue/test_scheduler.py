@@ -35,9 +35,9 @@ def naming(engine: nk.Engine, *people: str) -> Callable[[], Any]:
 
     def work() -> None:
         name = f"{people} {next(names)} {id(names)}"
-        with engine.transaction() as door:
+        with engine.transaction() as notifier:
             for who in people:
-                door.subscribers.upsert(who, first_name=name)
+                notifier.subscribers.upsert(who, first_name=name)
 
     return work
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 import notifykit as nk
-from notifykit.ids import number_of, text_of
+from notifykit.ids import decode_id, encode_id
 from notifykit.model import metadata
 from notifykit.model.codes import ChannelCode, MessageStatus
 from tests.harness.interleaving import Locks, play
@@ -146,7 +146,7 @@ class Queue(RuleBasedStateMachine):
         elif name == "retry":
             final = (MessageStatus.FAILED, MessageStatus.UNKNOWN)
             rows = [row for row, status in sorted(self.rows().items()) if status in final]
-            if rows and engine.messages.retry(text_of("msg", rows[index % len(rows)])):
+            if rows and engine.messages.retry(encode_id("msg", rows[index % len(rows)])):
                 self.model.retried(rows[index % len(rows)])
         elif name == "drain":
             engine.drain()
@@ -171,7 +171,7 @@ class Queue(RuleBasedStateMachine):
         result = self.world.worker(worker).trigger(workflow, to=[self.who(name) for name in sorted(names)])
         runs = self.setup.runs.list(transaction_id=result.transaction_id)
         self.events.append(result.transaction_id)
-        self.model.triggered(result.transaction_id, [(number_of("run", run.id), run.subscriber_id) for run in runs])
+        self.model.triggered(result.transaction_id, [(decode_id("run", run.id), run.subscriber_id) for run in runs])
 
     @rule(verb=verbs, worker=workers)
     def verb(self, verb: Verb, worker: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.ids import number_of
+from notifykit.ids import decode_id
 from notifykit.model import metadata
 from notifykit.testing import FakeClock
 from tests.harness.databases import Name, Place
@@ -183,7 +183,7 @@ class World:
 
     def _hook(self, name: str) -> Hook:
         def hook(message: Any) -> Any:
-            row = number_of("msg", message.id)
+            row = decode_id("msg", message.id)
             self.entered.append(row)
             self.begins(row)
             point(f"calls {message.step}")

@@ -1,1 +1,1 @@
-"""The verbs on each noun, on real databases, below any door."""
+"""The verbs on each noun, on real databases, below any notifier."""

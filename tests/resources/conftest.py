@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from notifykit.clock import micros
-from notifykit.ids import at_step, text_of
+from notifykit.ids import encode_id, step_key
 from notifykit.model import Content, DeliveryAttempt, Event, Message, Run, metadata
 from notifykit.model.codes import AttemptClass, ChannelCode, MessageStatus, RunStatus
 from notifykit.model.trace import line
-from notifykit.resources import versions
+from notifykit.queries import versions
 from notifykit.resources.executions import Executions
 from notifykit.resources.inbox import Inbox
 from notifykit.resources.messages import Messages
@@ -29,8 +29,8 @@ from notifykit.resources.tenants import Tenants
 from notifykit.resources.topics import Topics
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
-from notifykit.store.unit import Unit
 from notifykit.testing.clock import FakeClock
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
 from notifykit.workflow.steps import Email, InApp
@@ -66,7 +66,7 @@ class House:
             result = work(unit)
         self.heard += unit.effects.events
         self.due.append(unit.effects.due)
-        for commit in unit.effects.commits:
+        for commit in unit.effects.on_commit:
             commit()
         return result
 
@@ -165,13 +165,13 @@ def tell(
 ) -> str:
     """Write what a trigger would have written, without one."""
     version = versions.by_key(unit, [workflow.key])[workflow.key]
-    now, (event, *runs) = unit.moment(unit.now), unit.ids(1 + len(subscriber_ids))
+    now, (event, *runs) = unit.timestamp(unit.now), unit.ids(1 + len(subscriber_ids))
     columns = ("id", "environment", "transaction_id", "workflow", "version", "tenant", "actor", "payload", "status")
     columns += ("recipients", "created_at")
     row = (event, 1, given, version.workflow_id, version.version_id, tenant, actor, to_json(payload or {}).decode(), 1)
     insert_rows(unit, Event, columns, [(*row, len(runs), now)])
     channel = ChannelCode.of(workflow.steps[step].channel or "in_app").value
-    content = at_step(event, step) if shared else 0
+    content = step_key(event, step) if shared else 0
     if shared:
         insert_rows(unit, Content, ("id", "subject", "body"), [(content, "shared subject", "shared body")])
     found = unit.connection.execute(sa.text("SELECT subscriber_id, id FROM notifykit_subscriber"))
@@ -195,7 +195,7 @@ def tell(
         MESSAGE_COLUMNS,
         [
             (
-                at_step(run, step),
+                step_key(run, step),
                 1,
                 tenant,
                 person,
@@ -210,14 +210,14 @@ def tell(
             for run, person in zip(runs, mine, strict=True)
         ],
     )
-    return given or text_of("txn", event)
+    return given or encode_id("txn", event)
 
 
 def attempted(
     unit: Unit, message: int, number: int, outcome: AttemptClass, *, target: str = "", error: str = ""
 ) -> None:
     """One attempt to send a message."""
-    now = unit.moment(unit.now)
+    now = unit.timestamp(unit.now)
     columns = ("message", "target", "attempt", "integration", "idempotency_key", "outcome", "response", "started_at")
     row = (message, target, number, "console", f"k{message}", outcome.value, error or None, now)
     insert_rows(unit, DeliveryAttempt, columns, [row])

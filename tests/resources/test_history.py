@@ -8,7 +8,7 @@ import pytest
 from notifykit import errors
 from notifykit.clock import from_micros, micros
 from notifykit.events import MessageQueued
-from notifykit.ids import number_of, text_of
+from notifykit.ids import decode_id, encode_id
 from notifykit.model import Job
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
 from notifykit.model.trace import Line, line
@@ -82,7 +82,7 @@ def test_a_bad_filter_is_named(light: House, filters: Any, field: str, hint: str
 
 def test_details(told: House) -> None:
     (failed,) = told.messages.list(status="failed")
-    number = number_of("msg", failed.id)
+    number = decode_id("msg", failed.id)
     told.write(lambda unit: attempted(unit, number, 1, AttemptClass.TRANSIENT, error="try later"))
     told.clock.move(minutes=1)
     told.write(lambda unit: attempted(unit, number, 2, AttemptClass.PERMANENT, target="x" * 40, error="no such user"))
@@ -133,7 +133,7 @@ def test_a_tenants_scope(told: House) -> None:
 def test_retry_queues_again(told: House) -> None:
     told.observed = {"message_queued"}
     (failed,) = told.messages.list(status="failed")
-    number = number_of("msg", failed.id)
+    number = decode_id("msg", failed.id)
     told.write(lambda unit: attempted(unit, number, 3, AttemptClass.PERMANENT))
     told.clock.move(minutes=1)
     assert told.messages.retry(told.messages.list().items) == 2
@@ -153,11 +153,11 @@ def test_retry_queues_again(told: House) -> None:
 
 def test_a_run_that_is_to_go_on_waits_for_the_retry(told: House) -> None:
     (failed,) = told.messages.list(status="failed")
-    number = number_of("msg", failed.id)
+    number = decode_id("msg", failed.id)
 
     def resume(unit: Any) -> None:
         columns = ("due_at", "id", "kind", "run", "step", "attempt", "rescues", "message", "needs", "owner")
-        row = (unit.moment(unit.now), number, JobKind.ADVANCE.value, number >> 6, 1, 0, 0, 0, "", "")
+        row = (unit.timestamp(unit.now), number, JobKind.ADVANCE.value, number >> 6, 1, 0, 0, 0, "", "")
         insert_rows(unit, Job, columns, [row])
 
     told.write(resume)
@@ -211,7 +211,7 @@ def test_executions_tell_one_story(told: House) -> None:
 
     (unknown,) = told.messages.list(status="unknown")
     told.clock.move(minutes=1)
-    told.write(lambda unit: attempted(unit, number_of("msg", unknown.id), 1, AttemptClass.UNKNOWN, error="reset"))
+    told.write(lambda unit: attempted(unit, decode_id("msg", unknown.id), 1, AttemptClass.UNKNOWN, error="reset"))
     bob_first = [("bob", "bell", "message_created"), ("bob", None, "run_completed")]
     assert found(transaction_id="first") == [
         ("", None, "event_processed"),
@@ -273,7 +273,7 @@ def test_environments_do_not_see_each_other(light: House) -> None:
         with pytest.raises(errors.NotFoundError):
             work()
     assert light.inbox("ada").unread_count() == 0
-    assert light.messages.list(transaction_id=text_of("txn", 5)).items == []
+    assert light.messages.list(transaction_id=encode_id("txn", 5)).items == []
 
 
 def test_long_targets_are_shortened() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from notifykit import errors
 from notifykit.model.values import UNSET
-from notifykit.resources.subscriber_fields import GivenSubscriber, merge, parse_many, view
-from notifykit.resources.subscriber_rows import State, load_many, save_many, state_of
+from notifykit.queries.subscriber_fields import GivenSubscriber, merge, parse_many, view
+from notifykit.queries.subscriber_rows import State, load_many, save_many, state_of
 from notifykit.results import Problem
 from tests.resources.conftest import House, news
 

@@ -19,7 +19,7 @@ from notifykit.store import schema
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.dialect import Dialect
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import Registry
 from tests.harness import databases
 from tests.store import second
@@ -38,7 +38,7 @@ AWAITED = {
 
 
 def unit_on(connection: sa.Connection, dialect: Dialect, now: datetime = NOW) -> Unit:
-    """A unit as a door makes it, at a fixed instant."""
+    """A unit as a notifier makes it, at a fixed instant."""
     return Unit(connection, dialect, SystemClock(), Registry(), now)
 
 
@@ -146,7 +146,7 @@ def unit(database: Database) -> Iterator[Unit]:
 
 @pytest.fixture(params=AWAITED)
 def awaited_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | None]) -> str | None:
-    """The URL of an empty database for the async door, each way that it works."""
+    """The URL of an empty database for the async notifier, each way that it works."""
     kind, driver = AWAITED[request.param]
     found = url_of(kind)
     if driver is None:
@@ -156,7 +156,7 @@ def awaited_url(request: pytest.FixtureRequest, url_of: Callable[[str], str | No
 
 @pytest.fixture
 async def awaited(awaited_url: str | None) -> Any:
-    """An empty database for the async door, each way that it works."""
+    """An empty database for the async notifier, each way that it works."""
     found = AsyncDatabase.open(awaited_url)
     yield found
     await found.close()

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 
 from notifykit.errors import StorageError, UnitError
 from notifykit.model import TopicMember
-from notifykit.store import turns
+from notifykit.store import writer_lock as turns
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.rows import insert_rows
-from notifykit.store.turns import AwaitedTurns
-from notifykit.store.unit import Unit
+from notifykit.store.writer_lock import AsyncWriterLock
+from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import in_unit, unit_on
 
 COUNT = "SELECT count(*) FROM notifykit_topic_member"
@@ -175,7 +175,7 @@ def test_one_database_serves_two_loops_at_once(tmp_path: Path) -> None:
 
 class TestTurns:
     async def test_first_come_first_served(self) -> None:
-        turn = AwaitedTurns("It")
+        turn = AsyncWriterLock("It")
         order: list[int] = []
 
         async def work(number: int) -> None:
@@ -187,7 +187,7 @@ class TestTurns:
         assert order == [0, 1, 2, 3, 4]
 
     async def test_who_was_cancelled_in_the_instant_of_its_turn_passes_it_on(self) -> None:
-        turn = AwaitedTurns("It")
+        turn = AsyncWriterLock("It")
         done: list[str] = []
 
         async def work(name: str) -> None:
@@ -203,7 +203,7 @@ class TestTurns:
 
     async def test_it_is_not_waited_for_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(turns, "SECONDS", 0.01)
-        turn = AwaitedTurns("It")
+        turn = AsyncWriterLock("It")
 
         async def work() -> None:
             async with turn.taken():

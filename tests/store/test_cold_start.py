@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import notifykit as nk
-from notifykit.store import blocks, engines, room, schema
+from notifykit.store import engines, schema
+from notifykit.store import hilo as blocks
+from notifykit.store import pool_capacity as room
 from notifykit.store.database import Database
 from tests.harness.statements import statements
 from tests.store.conftest import SERVERS, bare
@@ -208,7 +210,7 @@ def awaited(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> Ite
 
 
 @pytest.mark.parametrize("is_made", [True, False])
-async def test_the_awaited_door_looks_where_no_other_connection_is_free(awaited: str, is_made: bool) -> None:
+async def test_the_awaited_notifier_looks_where_no_other_connection_is_free(awaited: str, is_made: bool) -> None:
     if is_made:
         made(awaited)
     host = create_async_engine(awaited, pool_size=ALL, max_overflow=0, pool_timeout=2)
@@ -237,7 +239,7 @@ async def test_the_awaited_door_looks_where_no_other_connection_is_free(awaited:
     await host.dispose()
 
 
-async def test_the_awaited_door_in_a_thread_looks_at_the_hosts_connection(url_of: Callable[[str], str]) -> None:
+async def test_the_awaited_notifier_in_a_thread_looks_at_the_hosts_connection(url_of: Callable[[str], str]) -> None:
     url = url_of("file")
     made(url)
     host = create_async_engine(url.replace("sqlite", "sqlite+aiosqlite", 1))

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from notifykit.errors import ConfigurationError, StorageError
 from notifykit.model import TopicMember
-from notifykit.store import sqlite, turns
+from notifykit.store import sqlite
+from notifykit.store import writer_lock as turns
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
@@ -163,7 +164,7 @@ def test_an_absent_database_and_a_refused_login(server: str) -> None:
         ("oracle://x", "'oracle' is no database that notifykit knows"),
         ("sqllite:///x", "Did you mean 'sqlite'"),
         ("postgresql+nodriver://x/y", "cannot be used"),
-        ("postgresql+asyncpg://x/y", "is for the async door|not installed .*: write postgresql:// and pip install"),
+        ("postgresql+asyncpg://x/y", "is for the async notifier|not installed .*: write postgresql:// and pip install"),
     ],
 )
 def test_a_url_that_cannot_be_used(url: str, said: str) -> None:
@@ -182,12 +183,12 @@ def test_a_missing_driver_names_the_extra(url: str, kind: Any, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg2://x/y", "mariadb+mysqldb://x/y"])
-def test_a_sync_driver_on_the_async_door(url: str) -> None:
+def test_a_sync_driver_on_the_async_notifier(url: str) -> None:
     with pytest.raises(ConfigurationError):
         AsyncDatabase.open(url)
 
 
-def test_a_url_of_the_other_door_is_understood(tmp_path: Path) -> None:
+def test_a_url_of_the_other_notifier_is_understood(tmp_path: Path) -> None:
     for url in (f"sqlite+aiosqlite:///{tmp_path}/a.db", "postgres+psycopg://x/y", "mysql+asyncmy://x/y"):
         database = Database.open(url)
         assert not database.engine.dialect.is_async

@@ -91,7 +91,7 @@ def test_two_loops_at_once_are_refused(opened: Any, driver: str) -> None:
 
 
 @pytest.mark.parametrize("driver", KINDS)
-def test_without_asyncio_the_error_names_the_other_door(opened: Any, driver: str) -> None:
+def test_without_asyncio_the_error_names_the_other_notifier(opened: Any, driver: str) -> None:
     notify, _ = opened(driver)
     for call in (notify.trigger(NOTE, to="ada"), notify.inbox("ada").unread_count(), notify.drain(), notify.migrate()):
         with pytest.raises(nk.UnitError, match=r"no asyncio loop runs here: under trio.* use notifykit\.Engine"):

@@ -67,7 +67,7 @@ def work(notify: nk.Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bound", [False, True], ids=["own", "bound"])
-async def test_both_doors_and_several_threads(pooled: str, bound: bool) -> None:
+async def test_both_notifiers_and_several_threads(pooled: str, bound: bool) -> None:
     given: dict[str, Any] = {"url": f"{pooled}?prepare_threshold=none"}
     host = sa.create_engine(engines.parsed(pooled), connect_args={"prepare_threshold": None})
     with nk.Engine(**{"bind": host} if bound else given, workflows=[NOTE]) as notify:

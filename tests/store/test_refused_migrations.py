@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.store import blocks, schema
+from notifykit.store import hilo as blocks
+from notifykit.store import schema
 from notifykit.store.database import Database
 from notifykit.store.mariadb import _lock_name
 from notifykit.store.postgres import SCHEMA_LOCK

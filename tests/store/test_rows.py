@@ -10,7 +10,7 @@ from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_new, insert_rows, upsert_rows
 from notifykit.store.statement import Statement
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import NOW, in_unit, unit_of
 
 COLUMNS = ("id", "environment", "subscriber_id", "email", "first_name", "data", "created_at", "updated_at")
@@ -25,7 +25,7 @@ COUNT = Statement(select(func.count()).select_from(TopicMember))
 
 
 def row(unit: Unit, number: int, who: str, email: str | None = None, name: str | None = None) -> tuple[object, ...]:
-    return (number, 1, who, email, name, '{"a":"\\u00e9\\n"}', unit.moment(NOW), unit.moment(NOW))
+    return (number, 1, who, email, name, '{"a":"\\u00e9\\n"}', unit.timestamp(NOW), unit.timestamp(NOW))
 
 
 def exact_bytes(unit: Unit) -> None:

@@ -179,6 +179,6 @@ def test_every_migration_is_known_by_its_file() -> None:
     assert all(f".v{version}_" in module for version, module in schema.REVISIONS.items())
 
 
-async def test_the_async_door_makes_the_tables(awaited: AsyncDatabase) -> None:
+async def test_the_async_notifier_makes_the_tables(awaited: AsyncDatabase) -> None:
     await awaited.migrate()
     assert len(await in_unit(awaited, lambda unit: unit.ids(2))) == 2

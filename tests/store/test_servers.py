@@ -11,7 +11,7 @@ from notifykit.store import engines, schema
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import bare, in_unit, unit_of
 
 

@@ -19,7 +19,7 @@ from notifykit.store import sqlite
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
-from notifykit.store.unit import Unit
+from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import in_unit, unit_of
 
 ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY)"
@@ -318,7 +318,7 @@ def test_what_the_hosts_engine_lacks_is_logged_once(host: sa.Engine, caplog: pyt
     assert all("journal_mode=WAL" in each for each in said)
 
 
-def test_an_engine_of_the_other_door_is_refused() -> None:
+def test_an_engine_of_the_other_notifier_is_refused() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
     with pytest.raises(ConfigurationError, match=r"notifykit\.AsyncEngine"):
         Database.bound(engine)

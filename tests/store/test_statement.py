@@ -9,17 +9,17 @@ from sqlmodel import col
 from notifykit.model import Tenant
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.rows import insert_rows
-from notifykit.store.statement import Statement, within
-from notifykit.store.unit import Unit
+from notifykit.store.statement import Statement, any_of
+from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import NOW, in_unit
 
 COLUMNS = ("id", "environment", "identifier", "name", "data", "created_at", "updated_at")
 WORDS = ["plain", "O'Brien", "back\\slash", "50%", "ünïcode 🎉", 'double"quote', "%s", "Ada", "ada", "Ada "]
 
-BY_ID = Statement(select(col(Tenant.id)).where(within(col(Tenant.id), "ids")).order_by(col(Tenant.id)))
+BY_ID = Statement(select(col(Tenant.id)).where(any_of(col(Tenant.id), "ids")).order_by(col(Tenant.id)))
 BY_WORD = Statement(
     select(col(Tenant.identifier)).where(
-        col(Tenant.environment) == bindparam("environment"), within(col(Tenant.identifier), "words")
+        col(Tenant.environment) == bindparam("environment"), any_of(col(Tenant.identifier), "words")
     )
 )
 LIKE = Statement(select(col(Tenant.identifier)).where(col(Tenant.identifier).like("%0\\%", escape="\\")))
@@ -30,12 +30,12 @@ LOCKED = Statement(
 )
 RENAME = Statement(update(Tenant).where(col(Tenant.id) == bindparam("row")).values(name=bindparam("new")))
 TOUCH = Statement(
-    update(Tenant).where(within(col(Tenant.id), "ids")).values(updated_at=bindparam("at"), data=bindparam("to"))
+    update(Tenant).where(any_of(col(Tenant.id), "ids")).values(updated_at=bindparam("at"), data=bindparam("to"))
 )
 
 
 def fill(unit: Unit) -> None:
-    now = unit.moment(NOW)
+    now = unit.timestamp(NOW)
     rows = [(at, 1, word, None, '{"n":1.5}', now, now) for at, word in enumerate(WORDS, 1)]
     insert_rows(unit, Tenant, COLUMNS, rows)
 

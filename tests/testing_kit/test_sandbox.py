@@ -160,7 +160,7 @@ def test_what_is_no_engine() -> None:
         sandbox("engine")  # type: ignore[call-overload]
 
 
-async def test_the_awaited_door() -> None:
+async def test_the_awaited_notifier() -> None:
     notify = nk.AsyncEngine("sqlite+aiosqlite:///production.db", workflows=[shipped])
     async with sandbox(notify) as kit:
         await notify.trigger(shipped(order=7), to=ADA)

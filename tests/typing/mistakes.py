@@ -62,12 +62,12 @@ nk.Delay("wait", minuts=1)  # BAD a misspelt unit
 nk.Email("mail", subject="s", body="b", wen="true")  # BAD a misspelt option
 nk.Workflow("plain", payload=Parcel)  # BAD no steps
 nk.Engine(migrate="sometimes")  # BAD no such mode
-nk.AsyncEngine(bind=create_engine("sqlite://"))  # BAD a sync engine for the awaited door
+nk.AsyncEngine(bind=create_engine("sqlite://"))  # BAD a sync engine for the awaited notifier
 
 # Sessions
-notify.trigger(free, to="ada", session=async_session)  # BAD an async session on the sync door
+notify.trigger(free, to="ada", session=async_session)  # BAD an async session on the sync notifier
 notify.within(async_session)  # BAD the same
-awaited.within(session)  # BAD a sync session on the awaited door
+awaited.within(session)  # BAD a sync session on the awaited notifier
 
 
 # Hooks
@@ -79,7 +79,7 @@ def misspelt(event: nk.MessageSent) -> None: ...
 def another(event: nk.MessageFailed) -> None: ...
 
 
-@notify.on.message_sent  # BAD a coroutine function on the sync door
+@notify.on.message_sent  # BAD a coroutine function on the sync notifier
 async def coroutine(event: nk.MessageSent) -> None: ...
 
 
@@ -97,7 +97,7 @@ async def fax(message: nk.SmsMessage) -> str:
     return message.phone
 
 
-# The awaited door
+# The awaited notifier
 async def forgotten() -> None:
     awaited.trigger(free, to="ada")  # BAD never awaited
     await awaited.trigger(parcel(weight=1), to="ada")  # BAD no such field

@@ -11,7 +11,7 @@ from sqlmodel import Field as Column
 from sqlmodel import SQLModel
 
 from notifykit.errors import InputError, PayloadError
-from notifykit.workflow.definition import Notice, Trigger, Workflow
+from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow
 from notifykit.workflow.steps import InApp
 
 
@@ -180,7 +180,7 @@ def test_the_call_form_names_every_bad_field():
 def test_notices_and_triggers():
     shipped = of(Shipped, "order-shipped")
     trigger = shipped(order=1).to("ada", transaction_id="t-1")
-    assert isinstance(trigger.workflow, Notice)
+    assert isinstance(trigger.workflow, BoundWorkflow)
     assert trigger.options == {"transaction_id": "t-1"}
     assert "order-shipped" in repr(trigger)
     assert Trigger("order-shipped", to="ada", payload={"order": 1}).payload == {"order": 1}

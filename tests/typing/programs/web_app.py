@@ -1,4 +1,4 @@
-"""An asynchronous application: the awaited door, in its own transactions and in the host's."""
+"""An asynchronous application: the awaited notifier, in its own transactions and in the host's."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -32,7 +32,7 @@ database = create_async_engine("sqlite+aiosqlite:///club.db")
 notify = nk.AsyncEngine(bind=database, workflows=[meeting])
 
 
-async def door() -> AsyncIterator[nk.AsyncDoor]:
+async def notifier() -> AsyncIterator[nk.AsyncNotifier]:
     async with AsyncSession(database) as session, session.begin():
         yield notify.within(session)
 

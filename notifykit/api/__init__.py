@@ -1,0 +1,1 @@
+"""What verbs are called on."""

@@ -1,0 +1,1 @@
+"""`notifykit demo`: a git history, told."""

@@ -1,1 +1,0 @@
-"""The doors: what verbs are called on, where they stand, and what follows a commit."""

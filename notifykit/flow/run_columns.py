@@ -1,0 +1,158 @@
+"""Runs as columns: what moves through a workflow. No object is made for a recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from notifykit.clock import micros
+from notifykit.ids import encode_id
+from notifykit.model.codes import RunStatus
+from notifykit.model.values import Json
+from notifykit.queries import facts
+from notifykit.queries.facts import Facts
+from notifykit.unit_of_work.unit import Unit
+from notifykit.workflow.registry import StoredVersion
+
+COMPLETED = RunStatus.COMPLETED.value
+
+
+@dataclass(slots=True)
+class EventContext:
+    """One event as its runs see it.
+
+    Attributes:
+        id: The event's id.
+        given: The given transaction id, or None.
+        payload: The JSON form.
+        actor: What templates see of the actor, or None.
+        tenant: What templates see of the tenant, or None.
+        tenant_id: The tenant's row, 0 for none.
+        overrides: As given, or None.
+        fans_out: A topic, everyone or a `select` is among the recipients: text that is the same for all is kept once.
+        shared: Indexes of the steps whose text is in the content table already.
+    """
+
+    id: int
+    given: str | None
+    payload: Json
+    actor: Json | None = None
+    tenant: Json | None = None
+    tenant_id: int = 0
+    overrides: Json | None = None
+    fans_out: bool = False
+    shared: set[int] | None = None
+
+    @property
+    def transaction_id(self) -> str:
+        """The transaction id as it is shown outside."""
+        return self.given or encode_id("txn", self.id)
+
+
+@dataclass(slots=True)
+class RunColumns:
+    """Runs that stand at the same step of the same version; one entry a run in every column.
+
+    Attributes:
+        version: The version they are pinned to.
+        ids: Run ids.
+        events: Their events.
+        subscribers: Subscriber rows in the order of `subscriber_fields.COLUMNS`.
+        payloads: A run's own payload, or None where it is the event's.
+        paths: Where each stands in the chunk's `Trail`.
+    """
+
+    version: StoredVersion
+    ids: list[int] = field(default_factory=list)
+    events: list[EventContext] = field(default_factory=list)
+    subscribers: list[tuple[Any, ...]] = field(default_factory=list)
+    payloads: list[Json | None] = field(default_factory=list)
+    paths: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many runs."""
+        return len(self.subscribers)
+
+    def part(self, start: int, stop: int) -> RunColumns:
+        """The runs of some places, as columns of their own."""
+        return RunColumns(
+            self.version,
+            self.ids[start:stop],
+            self.events[start:stop],
+            self.subscribers[start:stop],
+            self.payloads[start:stop],
+            self.paths[start:stop],
+        )
+
+
+def facts_of(unit: Unit, groups: Sequence[RunColumns]) -> Facts:
+    """What is known of the subscribers of a chunk, whatever its workflows."""
+    return facts.load(
+        unit,
+        {person[0] for runs in groups for person in runs.subscribers},
+        [runs.version.workflow for runs in groups],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """The moment at which a chunk moves, in the forms that rows and lines want.
+
+    Attributes:
+        now: The time itself.
+        stamp: As the database stores it.
+        micros: Microseconds since 1970, for trace lines.
+        text: ISO text, for step records.
+    """
+
+    now: datetime
+    stamp: Any
+    micros: int
+    text: str
+
+    @classmethod
+    def of(cls, now: datetime, stamp: Any) -> Instant:
+        """All forms of one moment."""
+        return cls(now, stamp, micros(now), now.isoformat())
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A job that a run waits for, or that a message waits in."""
+
+    due_at: datetime
+    kind: int
+    run: int
+    step: int
+    message: int = 0
+    needs: str = ""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What moving some runs has changed: plain rows, written by `apply`, read by `explain`.
+
+    Attributes:
+        runs: The runs, with their paths at the end.
+        status: A `RunStatus` for each.
+        steps: Where each stands.
+        messages: Rows in the order of `apply.MESSAGE`.
+        contents: Rows in the order of `apply.CONTENT`.
+        waits: Jobs to make.
+        unrenderable: In a preview, by place and step id: why an outside message can't be rendered.
+    """
+
+    runs: RunColumns
+    status: list[int]
+    steps: list[int]
+    messages: list[tuple[Any, ...]] = field(default_factory=list)
+    contents: list[tuple[Any, ...]] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+    unrenderable: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: RunColumns) -> Changes:
+        """No change yet: every run would be completed at the end of its steps."""
+        return cls(runs, [COMPLETED] * len(runs), [len(runs.version.workflow.steps)] * len(runs))

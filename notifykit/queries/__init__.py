@@ -1,0 +1,1 @@
+"""Loaders that several rooms share."""
