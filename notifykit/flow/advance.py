@@ -17,22 +17,20 @@ from notifykit.errors import InputError
 from notifykit.flow.run_columns import Changes, EventContext, Instant, RunColumns, Wait
 from notifykit.flow.trace_log import TraceEntry, TraceLog
 from notifykit.ids import step_key
-from notifykit.model.codes import ChannelCode, JobKind, MessageStatus, RunStatus
+from notifykit.model.codes import Channel, ChannelCode, JobKind, MessageStatus, RunStatus
 from notifykit.model.values import Json
-from notifykit.queries.facts import Facts, has_address
+from notifykit.queries.facts import Facts
 from notifykit.queries.subscriber_fields import view
 from notifykit.render.compiled import CompiledStep, compiled
 from notifykit.render.sandbox import RenderError
 from notifykit.texts import error_text
 from notifykit.workflow.context import context_of, fields_returned
 from notifykit.workflow.overrides import for_step
-from notifykit.workflow.preferences import PreferenceDecision, decide
 from notifykit.workflow.span import after
 from notifykit.workflow.steps import Custom, Delay, function_name
 from notifykit.workflow.stored import Missing
 
 IN_APP = ChannelCode.IN_APP.value
-EMAIL = ChannelCode.EMAIL.value
 SENT = MessageStatus.SENT.value
 QUEUED = MessageStatus.QUEUED.value
 WAITING = RunStatus.WAITING.value
@@ -40,7 +38,6 @@ FAILED = RunStatus.FAILED.value
 
 NO_DELIVERY = '{"delivery":null,"seen":false,"read":false}'
 IN_QUEUE = '{"delivery":"queued","seen":false,"read":false}'
-NO_CHOICE: dict[str, bool] = {}
 NOTHING = (None, None, None, None)
 
 Indexes = Sequence[int]
@@ -123,10 +120,9 @@ class Advance:
         if step.condition is not None:
             moving = self._condition(step, moving, held)
         if step.step.channel is not None:
-            code = ChannelCode.of(step.step.channel).value
-            moving = self._preference(step, code, moving, held)
-            if code != IN_APP:
-                moving = self._address(step, code, moving, held)
+            moving = self._preference(step, step.step.channel, moving, held)
+            if step.step.channel != "in_app":
+                moving = self._address(step, step.step.channel, moving, held)
         return moving, held
 
     def _condition(self, step: CompiledStep, moving: Indexes, held: list[int]) -> Indexes:
@@ -143,40 +139,26 @@ class Advance:
                 self._skip(held, place, step, "condition", problem or step.condition.source)
         return passed
 
-    def _preference(self, step: CompiledStep, code: int, moving: Indexes, held: list[int]) -> Indexes:
-        choices = self.context.facts.choices.get(code, {})
-        usual = self._decide(step, NO_CHOICE)
-        if usual.allow and not choices:
+    def _preference(self, step: CompiledStep, channel: Channel, moving: Indexes, held: list[int]) -> Indexes:
+        preferences = self.context.facts.preferences.of(self.workflow, channel)
+        if preferences.usual.allow and preferences.is_uniform:
             return moving
         passed = []
         for place in moving:
-            chosen = choices.get(self.runs.subscribers[place][0])
-            decision = usual if chosen is None else self._decide(step, chosen)
+            decision = preferences.decision(self.runs.subscribers[place][0], self.runs.events[place].tenant_id)
             if decision.allow:
                 passed.append(place)
             else:
                 self._skip(held, place, step, "preference", decision.rule)
         return passed
 
-    def _decide(self, step: CompiledStep, choices: dict[str, bool]) -> PreferenceDecision:
-        assert step.step.channel is not None
-        return decide(
-            step.step.channel,
-            workflow=self.workflow.key,
-            critical=self.workflow.critical,
-            defaults=self.workflow.preferences,
-            choices=choices,
-        )
-
-    def _address(self, step: CompiledStep, code: int, moving: Indexes, held: list[int]) -> Indexes:
-        passed = []
+    def _address(self, step: CompiledStep, channel: Channel, moving: Indexes, held: list[int]) -> Indexes:
+        addresses, passed = self.context.facts.addresses, []
         for place in moving:
-            if has_address(self.context.facts, code, self.runs.subscribers[place]) or (
-                code == EMAIL and self._overrides(step, place).get("to")
-            ):
+            if addresses.reaches(self.runs.subscribers[place], channel, self._overrides(step, place)):
                 passed.append(place)
             else:
-                self._skip(held, place, step, "no_address", f"the subscriber has no address for {step.step.channel}")
+                self._skip(held, place, step, "no_address", f"the subscriber has no address for {channel}")
         return passed
 
     def _skip(self, held: list[int], place: int, step: CompiledStep, reason: str, rule: str) -> None:

@@ -99,7 +99,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         unit.environment,
         instant,
         unit.registry.functions(),
-        facts_of(unit, [runs for _, runs in groups]),
+        facts_of(unit, unit.environment, [runs for _, runs in groups]),
         trace,
     )
     moved = [advance(runs, position, context) for position, runs in groups]

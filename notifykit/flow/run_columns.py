@@ -87,12 +87,20 @@ class RunColumns:
         )
 
 
-def facts_of(unit: Unit, groups: Sequence[RunColumns]) -> Facts:
-    """What is known of the subscribers of a chunk, whatever its workflows."""
+def facts_of(unit: Unit, environment: int, groups: Sequence[RunColumns]) -> Facts:
+    """What is known of the subscribers of a chunk, whatever its workflows.
+
+    Args:
+        unit: Any unit.
+        environment: Of the runs.
+        groups: The chunk.
+    """
     return facts.load(
         unit,
+        environment,
         {person[0] for runs in groups for person in runs.subscribers},
         [runs.version.workflow for runs in groups],
+        {event.tenant_id for runs in groups for event in runs.events},
     )
 
 

@@ -20,7 +20,7 @@ from notifykit.flow.recipients import settle, stands_alone
 from notifykit.flow.validation import validate
 from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone
-from notifykit.queries.facts import DEVICES
+from notifykit.queries.addresses import DEVICE_CHANNELS
 from notifykit.results import BulkResult, Problem, TriggerResult
 from notifykit.unit_of_work.pull_buffer import PullBuffer, next_batch
 from notifykit.unit_of_work.unit import Unit
@@ -160,7 +160,8 @@ class _Reached:
         number = request.pinned.version_id
         uses = self.versions.get(number)
         if uses is None:
-            uses = self.versions[number] = any(step.channel in DEVICES for step in request.pinned.workflow.steps)
+            steps = request.pinned.workflow.steps
+            uses = self.versions[number] = any(step.channel in DEVICE_CHANNELS for step in steps)
         if uses and request.only is not None:
             self.keys.add(request.only)
         elif uses:

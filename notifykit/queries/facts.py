@@ -6,33 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, select
-
-from notifykit.model.codes import ChannelCode
-from notifykit.model.preference import EVERYTHING, of_workflow
-from notifykit.model.tables import preference, subscriber_channel
-from notifykit.store.statement import Statement, any_of
+from notifykit.queries import addresses, preferences
+from notifykit.queries.addresses import DEVICE_CHANNELS, Addresses
+from notifykit.queries.preferences import Preferences
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
-
-CHOICES = Statement(
-    select(preference.c.subject, preference.c.target, preference.c.channel, preference.c.enabled).where(
-        preference.c.environment == bindparam("environment"),
-        any_of(preference.c.subject, "ids"),
-        any_of(preference.c.target, "targets"),
-    )
-)
-CHANNELS = Statement(
-    select(subscriber_channel.c.subscriber, subscriber_channel.c.token_hash, subscriber_channel.c.credentials).where(
-        any_of(subscriber_channel.c.subscriber, "ids")
-    )
-)
-
-DEVICES = frozenset({"push", "chat"})
-"""Channels whose addresses are rows of their own."""
-
-Choices = dict[str, bool]
-"""A subscriber's choices for one channel, by target."""
 
 
 @dataclass(slots=True)
@@ -40,47 +18,32 @@ class Facts:
     """What is known of the subscribers of a chunk.
 
     Attributes:
-        choices: By channel code, by subscriber: only those who chose anything.
-        push: Subscribers with a device token.
-        chat: Subscribers with a webhook.
+        preferences: What they, and their tenants, have chosen.
+        addresses: Where they are reached.
     """
 
-    choices: dict[int, dict[int, Choices]] = field(default_factory=dict)
-    push: set[int] = field(default_factory=set)
-    chat: set[int] = field(default_factory=set)
+    preferences: Preferences = field(default_factory=Preferences)
+    addresses: Addresses = field(default_factory=Addresses)
 
 
-def load(unit: Unit, subscribers: Collection[int], workflows: Collection[Workflow[Any, ...]]) -> Facts:
+def load(
+    unit: Unit,
+    environment: int,
+    subscribers: Collection[int],
+    workflows: Collection[Workflow[Any, ...]],
+    tenants: Collection[int] = (),
+) -> Facts:
     """Load the facts of a chunk: one query for preferences, one for devices where a workflow asks for them.
 
     Args:
         unit: Any unit.
+        environment: Of the runs.
         subscribers: Ids of the subscribers' rows.
         workflows: What goes to them.
+        tenants: Ids of the rows of the tenants that they are told for.
     """
-    facts = Facts()
-    ids = sorted(subscribers)
-    targets = {of_workflow(workflow.key) for workflow in workflows if not workflow.critical}
-    if targets and ids:
-        for subject, target, channel, enabled in CHOICES.rows(
-            unit, environment=unit.environment, ids=ids, targets=sorted(targets | {EVERYTHING})
-        ):
-            facts.choices.setdefault(channel, {}).setdefault(subject, {})[target] = bool(enabled)
-    if ids and any(step.channel in DEVICES for workflow in workflows for step in workflow.steps):
-        for subscriber, token, credentials in CHANNELS.rows(unit, ids=ids):
-            if token:
-                facts.push.add(subscriber)
-            elif credentials.get("webhook_url"):
-                facts.chat.add(subscriber)
-    return facts
-
-
-ADDRESS = {ChannelCode.EMAIL.value: 2, ChannelCode.SMS.value: 3}
-"""Where a subscriber row (`subscriber_fields.COLUMNS`) has the address of a channel."""
-
-
-def has_address(facts: Facts, channel: int, person: tuple[object, ...]) -> bool:
-    """Whether a subscriber can be reached on an outside channel."""
-    if channel in ADDRESS:
-        return bool(person[ADDRESS[channel]])
-    return person[0] in (facts.push if channel == ChannelCode.PUSH.value else facts.chat)
+    uses_devices = any(step.channel in DEVICE_CHANNELS for workflow in workflows for step in workflow.steps)
+    return Facts(
+        preferences.load(unit, environment, {*subscribers, *tenants}, workflows),
+        addresses.load(unit, subscribers if uses_devices else ()),
+    )
