@@ -11,10 +11,12 @@ from sqlalchemy import bindparam, select, update
 
 from notifykit.events import TriggerProcessed
 from notifykit.flow import apply, audience
-from notifykit.flow.advance import AdvanceContext, advance
+from notifykit.flow.advance import advance
 from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
+from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.run_columns import EventContext, RunColumns, facts_of
+from notifykit.flow.prefetch import prefetch
+from notifykit.flow.run_columns import EventContext, RunColumns
 from notifykit.flow.trace_log import TraceLog
 from notifykit.flow.validation import TenantRow
 from notifykit.ids import encode_id
@@ -198,7 +200,7 @@ class BatchWriter:
         unit = self.unit
         instant = apply.instant_of(unit)
         trace = TraceLog(instant)
-        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), facts_of(unit, chunk), trace)
+        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), prefetch(unit, chunk), trace)
         apply.store_new(unit, [advance(runs, 0, context) for runs in chunk], trace)
         if self.has_addresses:
             drop_ephemeral(unit, [number for runs in chunk for number in runs.ids])

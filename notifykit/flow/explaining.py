@@ -11,11 +11,14 @@ from itertools import count
 from typing import Any, Literal
 
 from notifykit.flow import audience, wire
-from notifykit.flow.advance import AdvanceContext, advance
+from notifykit.flow.advance import advance
 from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
 from notifykit.flow.batch import FIND_GIVEN, event_context
+from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.run_columns import Changes, Instant, RunColumns, facts_of
+from notifykit.flow.prefetch import prefetch
+from notifykit.flow.run_columns import Changes, Instant, RunColumns
+from notifykit.flow.steps import behaviour_of
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
 from notifykit.model.codes import ChannelCode, RunStatus
@@ -25,7 +28,6 @@ from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
 from notifykit.workflow.preferences import decide
-from notifykit.workflow.steps import Custom
 from notifykit.workflow.stored import Missing
 
 WAITING = RunStatus.WAITING.value
@@ -40,7 +42,6 @@ OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
 }
 UNKNOWN = "unknown until run"
 """The rule of what reads a custom step that has not yet returned."""
-OUTSIDE = "the function runs outside, when a worker takes it"
 ABSENT = "the condition is a function that this process does not have"
 
 
@@ -106,7 +107,7 @@ class _Rehearsal:
 
     def plan(self) -> Plan:
         runs = self._runs()
-        self.facts = facts_of(self.unit, [runs])
+        self.facts = prefetch(self.unit, [runs])
         self._given_devices()
         heappush(self.queue, _Suspended(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
         while self.queue:
@@ -231,8 +232,8 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        if isinstance(step, Custom) or isinstance(step.when, Missing):
-            rule = ABSENT if isinstance(step.when, Missing) else OUTSIDE
+        rule = ABSENT if isinstance(step.when, Missing) else behaviour_of(step).waiting_rule(step)
+        if rule is not None:
             for place in places:
                 who = public_id(runs.subscribers[place][1])
                 self.rows.append(Planned(who, step.id, step.channel, "wait", at, None, rule))
@@ -243,9 +244,9 @@ class _Rehearsal:
             some.subscribers.append(runs.subscribers[place])
             some.payloads.append(runs.payloads[place])
         records = [
-            _delivered(
+            _after_wait(
+                runs.version.workflow,
                 trace.records[runs.paths[place]],
-                step.id,
                 at,
                 {name for who, name in changes.unrenderable if who == place},
             )
@@ -255,21 +256,19 @@ class _Rehearsal:
 
 
 def _unknown(workflow: Workflow[Any, ...], records: Mapping[str, Record]) -> list[str]:
-    """The custom steps whose result nobody knows before they have run."""
-    return [step.id for step in workflow.steps if isinstance(step, Custom) and not step.pure and step.id not in records]
+    """The steps whose result nobody knows before they have run."""
+    return [step.id for step in workflow.steps if behaviour_of(step).is_unknown(step) and step.id not in records]
 
 
-def _delivered(records: Mapping[str, Record], step: str, at: datetime, failed: Collection[str]) -> dict[str, Record]:
-    """Records as they are after a wait: the delay is over, and what was queued has been sent, or has failed."""
-    found: dict[str, Record] = {}
-    for name, record in records.items():
-        if record["status"] == "queued":
-            found[name] = {**record, "delivery": "failed" if name in failed else "sent"}
-        elif name == step and record["status"] == "waiting":
-            found[name] = {**record, "status": "waited", "at": at.isoformat()}
-        else:
-            found[name] = record
-    return found
+def _after_wait(
+    workflow: Workflow[Any, ...], records: Mapping[str, Record], at: datetime, failed: Collection[str]
+) -> dict[str, Record]:
+    """Records as they are when a run goes on: each kind of step says what becomes of its own meanwhile."""
+    steps = {step.id: step for step in workflow.steps}
+    return {
+        name: behaviour_of(steps[name]).assumed(record, at, renders=name not in failed)
+        for name, record in records.items()
+    }
 
 
 def _plan(recipients: int, rows: Sequence[Planned]) -> Plan:

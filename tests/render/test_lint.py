@@ -6,9 +6,10 @@ import pytest
 from pydantic import BaseModel, RootModel, SecretStr
 
 from notifykit.errors import ConfigurationError, DefinitionError
+from notifykit.flow.steps import Custom, Delay, Email, InApp, Push
 from notifykit.render.lint import check
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import Custom, Delay, Email, InApp, Push, Step
+from notifykit.workflow.steps import Step
 
 
 def refusal(*steps, **options):

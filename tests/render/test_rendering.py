@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifykit.flow.steps import Chat, Email, InApp, Push, Sms
 from notifykit.render.compiled import compiled
 from notifykit.render.lint import check
 from notifykit.render.sandbox import RenderError
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import Chat, Email, InApp, Push, Sms
 
 SCOPE = {
     "payload": {"author": "Ada", "items": [1, 2], "none": None, "yes": True, "html": "<b>&", "keys": {"a b": "c"}},
