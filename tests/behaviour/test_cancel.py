@@ -176,7 +176,7 @@ def test_a_call_under_way_is_recorded_though_the_rest_of_its_run_is_stopped(hous
     def hook(message: nk.EmailMessage) -> None:
         reports.append(notify.engine.cancel(result))
 
-    notify.engine.deliver("email")(awaited if notify.door == "async" else hook)
+    notify.engine.deliver("email")(awaited if notify.notifier == "async" else hook)
     result = notify.trigger("twice", to="ada")
     assert notify.drain().sent == 1
     assert [(report.stopped, report.in_flight) for report in reports] == [(1, 1)]

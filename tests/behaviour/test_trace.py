@@ -205,9 +205,9 @@ def test_work_scheduled_tells_the_earliest_of_what_is_due(notify: Both, how: str
     elif how == "bulk":
         notify.trigger_bulk([nk.Trigger("dated", to="ada", payload=payload) for payload in payloads])
     else:
-        with notify.transaction() as door:
+        with notify.transaction() as unit:
             for payload in payloads:
-                door.trigger("dated", to="ada", payload=payload)
+                unit.trigger("dated", to="ada", payload=payload)
     assert [event.due_at for event in heard] == [start + timedelta(hours=1)]
 
 

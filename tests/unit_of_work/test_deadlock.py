@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import notifykit as nk
 from notifykit.model import Subscriber
 from tests.harness import databases
-from tests.harness.both import Both, Door
+from tests.harness.both import Both, Notifier
 
 WAITING = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity "
@@ -86,14 +86,14 @@ def test_ours_is_done_again(url: str, engine: sa.Engine) -> None:
         assert names == [("host", "ours")] * 2
 
 
-@pytest.mark.parametrize("door", ["sync", "async"])
+@pytest.mark.parametrize("notifier", ["sync", "async"])
 @pytest.mark.parametrize("url", ["mariadb"], indirect=True)
-def test_ours_is_done_again_whole_after_waiting_too_long(url: str, engine: sa.Engine, door: Door) -> None:
+def test_ours_is_done_again_whole_after_waiting_too_long(url: str, engine: sa.Engine, notifier: Notifier) -> None:
     """MariaDB takes back the statement that waited, not what came before it in the transaction."""
     query = {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"}
     impatient = sa.make_url(url).update_query_dict(query).render_as_string(hide_password=False)
     wires = [{"subscriberId": each, "lastName": "ours"} for each in (FIRST, LAST)]
-    notify = Both(door, impatient)
+    notify = Both(notifier, impatient)
     database = notify.engine._runtime.database
     try:
         notify.subscribers.bulk_upsert([{"subscriberId": each} for each in (FIRST, LAST)])
@@ -105,7 +105,7 @@ def test_ours_is_done_again_whole_after_waiting_too_long(url: str, engine: sa.En
                 said.append("rollback")
                 host.commit()
 
-            ours = (database if door == "sync" else database.database).engine
+            ours = (database if notifier == "sync" else database.database).engine
             sa.event.listen(ours, "begin", lambda connection: said.append("begin"))
             sa.event.listen(ours, "commit", lambda connection: said.append("commit"))
             sa.event.listen(ours, "rollback", let_go)
