@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 from notifykit.flow import audience, wire
 from notifykit.flow.advance import advance
-from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
 from notifykit.flow.batch import FIND_GIVEN, event_context
 from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.prefetch import prefetch
 from notifykit.flow.run_columns import Changes, Instant, RunColumns
 from notifykit.flow.steps import behaviour_of
+from notifykit.flow.subscriber_set import SubscriberSet
+from notifykit.flow.tenant_set import TenantSet
+from notifykit.flow.topic_members import TopicMembers
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
 from notifykit.model.codes import ChannelCode, RunStatus
@@ -70,35 +72,35 @@ def explain(
         InputError: A value is refused, or no valid recipient is left.
     """
     unit = replace(unit, dry=True)
-    (request,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
-    if request.error is not None:
-        raise request.error
-    if reason := _refusal(unit, request):
-        return _plan(0, list(_left_out(unit, request, reason)))
-    return _Rehearsal(unit, request).plan()
+    (pending,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
+    if pending.error is not None:
+        raise pending.error
+    if reason := _refusal(unit, pending):
+        return _plan(0, list(_left_out(unit, pending, reason)))
+    return _Rehearsal(unit, pending).plan()
 
 
-def _refusal(unit: Unit, request: PendingTrigger) -> SkipReason | None:
+def _refusal(unit: Unit, pending: PendingTrigger) -> SkipReason | None:
     """Why nothing of the trigger would be stored."""
-    if request.status != "processed":
+    if pending.status != "processed":
         return "inactive"
-    given = request.transaction_id
+    given = pending.transaction_id
     if given is not None and FIND_GIVEN.rows(unit, environment=unit.environment, given=[given]):
         return "duplicate"
     return None
 
 
-def _left_out(unit: Unit, request: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
-    rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
-    for who in [request.only] if request.only is not None else request.audience.named:
+def _left_out(unit: Unit, pending: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
+    rule = "; ".join(map(str, pending.problems)) or f"the transaction id {pending.transaction_id!r} was used before"
+    for who in [pending.only] if pending.only is not None else pending.audience.named:
         yield Planned(who, None, None, "skip", unit.now, reason, rule)
 
 
 class _Rehearsal:
     """One trigger walked through in memory."""
 
-    def __init__(self, unit: Unit, request: PendingTrigger) -> None:
-        self.unit, self.request = unit, request
+    def __init__(self, unit: Unit, pending: PendingTrigger) -> None:
+        self.unit, self.request = unit, pending
         self.subscribers = SubscriberSet(unit)
         self.rows: list[Planned] = []
         self.turn = count()
@@ -115,21 +117,21 @@ class _Rehearsal:
         return _plan(len(runs), self.rows)
 
     def _runs(self) -> RunColumns:
-        """Everybody the trigger goes to; on the path, those whom it leaves out."""
-        unit, request, subscribers = self.unit, self.request, self.subscribers
-        who = request.audience
-        topics = TopicMembers.load(unit, [request])
-        audience.address_only([request])
-        subscribers.load([request], [request.named])
-        actor = subscribers.actor(request)
+        """Everybody the trigger goes to; on the way, those whom it leaves out."""
+        unit, pending, subscribers = self.unit, self.request, self.subscribers
+        who = pending.audience
+        topics = TopicMembers.load(unit, [pending])
+        audience.address_only([pending])
+        subscribers.load([pending], [pending.named])
+        actor = subscribers.actor(pending)
         number = 0 if actor is None else actor[0]
-        event = event_context(request, actor, TenantSet.load(unit, [request]).of(request))
-        for problem in request.problems:
+        event = event_context(pending, actor, TenantSet.load(unit, [pending]).of(pending))
+        for problem in pending.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
-        runs = RunColumns(request.pinned)
-        audience.add_recipients(runs, event, subscribers, request.named, (), 0)
+        runs = RunColumns(pending.pinned)
+        audience.add_recipients(runs, event, subscribers, pending.named, (), 0)
         if who.everyone or who.topics:
-            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.subscribers}):
+            for page in audience.pages(unit, topics, pending, number, {person[0] for person in runs.subscribers}):
                 audience.add_page(runs, event, page)
             self._not_served(topics, {person[1] for person in runs.subscribers}, number)
         runs.ids = list(range(1, len(runs) + 1))
