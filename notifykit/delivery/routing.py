@@ -10,7 +10,6 @@ from notifykit.delivery.claimed_delivery import ClaimedDelivery
 from notifykit.model.codes import OUTSIDE, Channel
 from notifykit.providers import Integration
 from notifykit.queries.addresses import Target
-from notifykit.workflow.steps import Custom
 
 Function = Callable[[Any], Any]
 
@@ -64,9 +63,9 @@ class Router:
     def route(self, delivery: ClaimedDelivery) -> Route:
         """How a delivery goes out: a custom step by the host's function, a message by the first candidate."""
         if delivery.message is None:
-            step = delivery.step
-            assert isinstance(step, Custom)
-            return Route(Sender("", step.run))
+            function = delivery.step.function
+            assert function is not None
+            return Route(Sender("", function))
         return Route(next(self.candidates(delivery.message.channel_name), None), delivery.targets)
 
     def candidates(self, channel: Channel) -> Iterator[Sender]:
