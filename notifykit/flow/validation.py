@@ -187,7 +187,7 @@ def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
 
 
 def _date(pending: PendingTrigger, date: Path) -> None:
-    """A date that a delay waits for is there when the event comes in (D10)."""
+    """Refuse an event without the date that a delay of it waits for: later nobody could be told."""
     try:
         date.moment({"payload": pending.payload})
     except InputError as error:
