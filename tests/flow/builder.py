@@ -14,6 +14,7 @@ from notifykit.flow.trace_log import TraceLog
 from notifykit.model.codes import ChannelCode, RunStatus
 from notifykit.model.trace import lines
 from notifykit.queries.facts import Facts
+from notifykit.queries.preferences import Preferences
 from notifykit.queries.subscriber_fields import FIELDS
 from notifykit.workflow.registry import StoredVersion
 
@@ -71,10 +72,10 @@ class Given:
 
     def facts(self) -> Facts:
         """What subscribers have chosen."""
-        facts = Facts()
+        choices: dict[int, dict[int, dict[str, bool]]] = {}
         for (channel, number), chosen in self.choices.items():
-            facts.choices.setdefault(ChannelCode.of(channel).value, {})[number] = chosen  # type: ignore[arg-type]
-        return facts
+            choices.setdefault(ChannelCode.of(channel).value, {})[number] = chosen
+        return Facts(Preferences(dict(choices)))
 
     def advance(self, *steps: nk.Step, position: int = 0, **options: Any) -> Advanced:
         """Move everybody on from a step."""
