@@ -80,7 +80,7 @@ def test_who_stops_the_process_costs_the_neighbours_nothing(
     assert statuses(notify) == {"ada": "failed"} | dict.fromkeys(NAMES[1:], "sent")
 
 
-def test_the_batch_of_a_process_that_dies_is_not_burnt(tmp_path: Path) -> None:
+def test_the_batch_of_a_process_that_dies_counts_no_attempts(tmp_path: Path) -> None:
     script = """
         import os, sys
         import notifykit as nk
