@@ -32,7 +32,7 @@ COMPLETED = "completed"
 
 def context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
+    return context_of(delivery.workflow.adapter, delivery.scope, delivery.key)
 
 
 def checked(step: str, answer: Any) -> Mapping[str, Any]:

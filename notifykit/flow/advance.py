@@ -27,9 +27,9 @@ from notifykit.texts import error_text
 from notifykit.workflow.context import context_of, fields_returned
 from notifykit.workflow.overrides import for_step
 from notifykit.workflow.preferences import PreferenceDecision, decide
+from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.span import after
 from notifykit.workflow.steps import Custom, Delay, function_name
-from notifykit.workflow.stored import Missing
 
 IN_APP = ChannelCode.IN_APP.value
 EMAIL = ChannelCode.EMAIL.value
@@ -104,7 +104,7 @@ class Advance:
 
     def _step(self, step: CompiledStep, moving: Indexes) -> Indexes:
         """Move runs through one step; those that go on to the next."""
-        if isinstance(step.step.when, Missing):
+        if isinstance(step.step.when, MissingFunction):
             return self._wait(moving, step, JobKind.ADVANCE, self.context.instant.now, needs=step.step.when.name)
         passed, held = self._gate(step, moving)
         if step.step.channel is None:
@@ -334,13 +334,13 @@ class Advance:
         needs = function_name(self.workflow.key, custom.id)
         if not custom.pure:
             return self._wait(moving, step, JobKind.CUSTOM, self.context.instant.now, needs=needs)
-        if isinstance(custom.run, Missing):
+        if isinstance(custom.run, MissingFunction):
             return self._wait(moving, step, JobKind.ADVANCE, self.context.instant.now, needs=needs)
         onward = []
         for place in moving:
             self._fill(place)
             try:
-                returned = fields_returned(custom.id, custom.run(context_of(self.workflow.shape, self.scope)))
+                returned = fields_returned(custom.id, custom.run(context_of(self.workflow.adapter, self.scope)))
             except Exception as error:  # the host's code: whatever it raises fails this step of this run only
                 if not self._fail(place, step, error_text(error)):
                     onward.append(place)

@@ -25,8 +25,8 @@ from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
 from notifykit.workflow.preferences import decide
+from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.steps import Custom
-from notifykit.workflow.stored import Missing
 
 WAITING = RunStatus.WAITING.value
 OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
@@ -231,8 +231,8 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        if isinstance(step, Custom) or isinstance(step.when, Missing):
-            rule = ABSENT if isinstance(step.when, Missing) else OUTSIDE
+        if isinstance(step, Custom) or isinstance(step.when, MissingFunction):
+            rule = ABSENT if isinstance(step.when, MissingFunction) else OUTSIDE
             for place in places:
                 who = public_id(runs.subscribers[place][1])
                 self.rows.append(Planned(who, step.id, step.channel, "wait", at, None, rule))

@@ -12,9 +12,10 @@ from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import check_text
-from notifykit.workflow.secrets import secret_fields
+from notifykit.workflow.secret_fields import secret_fields
+from notifykit.workflow.serialization import read
 from notifykit.workflow.span import problem as span_problem
-from notifykit.workflow.steps import KINDS, Custom, Delay, Email, Step, function_name, function_of
+from notifykit.workflow.steps import KINDS, Delay, Email, Step, function_name, function_of
 
 NEEDS_LENGTH = 300
 """Characters that a job keeps of the name of the function it needs."""
@@ -45,6 +46,12 @@ def problems(workflow: Workflow[Any, ...]) -> Iterator[str]:
         else:
             seen.add(step.id)
             yield from (f"{place}: {found}" for found in _step(workflow.key, step))
+
+
+def unreadable(workflow: Workflow[Any, ...]) -> Iterator[str]:
+    """What could not be read back of a definition once it is stored: values of a type that its fields do not have."""
+    _, refusals = read({"key": workflow.key, **workflow.definition}, lambda step, option: None)
+    yield from (f"workflow {workflow.key!r}: {refusal}" for refusal in refusals)
 
 
 def key_problem(key: Any) -> str | None:
@@ -107,7 +114,7 @@ def _step(workflow: str, step: Step) -> Iterator[str]:
     yield from _when(step.when)
     if function_of(step) and len(function_name(workflow, step.id)) > NEEDS_LENGTH:
         yield f"the workflow's key and the id of a step with a function may have {NEEDS_LENGTH - 1} characters together"
-    yield from CHECKS.get(type(step), lambda _: ())(step)
+    yield from CHECKS.get(step.kind, lambda _: ())(step)
 
 
 def _when(when: Any) -> Iterator[str]:
@@ -148,4 +155,5 @@ def _custom(step: Any) -> Iterator[str]:
         yield f"pure must be True or False, not {step.pure!r}"
 
 
-CHECKS: dict[type[Step], Callable[[Any], Iterator[str]]] = {Email: _email, Delay: _delay, Custom: _custom}
+CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {"email": _email, "delay": _delay, "custom": _custom}
+"""What registration asks of the options of each kind of step, by the name of the kind."""

@@ -11,8 +11,8 @@ from notifykit.errors import ConfigurationError, PayloadError
 from notifykit.model.codes import CHANNELS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry, StoredVersion
+from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
-from notifykit.workflow.stored import Missing, load
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 DATA = st.none() | st.dictionaries(TEXT, TEXT | st.integers(-5, 5) | st.lists(st.booleans()), max_size=3)
@@ -62,7 +62,7 @@ def test_what_was_stored_loads_as_it_was(workflow):
     registry = Registry()
     registry.add(workflow)
     for known in (registry, Registry()):
-        loaded = load("k", through_the_database, known)
+        loaded = known.load("k", through_the_database)
         assert loaded.definition == workflow.definition
         assert loaded.hash == workflow.hash
 
@@ -99,10 +99,10 @@ def test_functions_are_referenced_by_workflow_and_step():
     registry = Registry()
     registry.add(workflow)
     assert registry.functions() == {"order/bell", "order/work"}
-    bell, work = load("order", stored, registry).steps
+    bell, work = registry.load("order", stored).steps
     assert (bell.when, work.run) == (passes, works)
-    bell, work = load("order", stored, Registry()).steps
-    assert isinstance(bell.when, Missing)
+    bell, work = Registry().load("order", stored).steps
+    assert isinstance(bell.when, MissingFunction)
     assert work.run.name == "order/work"
     with pytest.raises(ConfigurationError, match="order/work"):
         work.run(None)
@@ -112,7 +112,7 @@ def test_a_condition_that_has_become_text_is_missing():
     before = Workflow("k", steps=[InApp("bell", body="b", when=passes)])
     registry = Registry()
     registry.add(Workflow("k", steps=[InApp("bell", body="b", when="payload.x")]))
-    assert isinstance(load("k", before.definition, registry).steps[0].when, Missing)
+    assert isinstance(registry.load("k", before.definition).steps[0].when, MissingFunction)
 
 
 def test_what_a_newer_version_stored_is_named():
@@ -120,15 +120,15 @@ def test_what_a_newer_version_stored_is_named():
     for change in ({"kind": "telepathy"}, {"volume": 11}):
         newer = {**stored, "steps": [{**stored["steps"][0], **change}]}
         with pytest.raises(ConfigurationError, match="newer notifykit"):
-            load("k", newer, Registry())
+            Registry().load("k", newer)
 
 
 def test_without_the_code_required_fields_and_defaults_are_still_known():
-    loaded = load("k", Workflow("k", steps=[], payload=Shipped).definition, Registry())
-    assert loaded.plain({"order": 1}) == {"order": 1, "carrier": "ups"}
+    loaded = Registry().load("k", Workflow("k", steps=[], payload=Shipped).definition)
+    assert loaded.serialize({"order": 1}) == {"order": 1, "carrier": "ups"}
     assert loaded.model is None
     with pytest.raises(PayloadError, match=r"payload\.order: field required"):
-        loaded.plain({})
+        loaded.serialize({})
 
 
 def test_registering_again():
