@@ -8,7 +8,7 @@ function, `{"function": "workflow/step"}` names one of the host's and `{"express
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, cached_property, partial, reduce
 from operator import or_
@@ -171,9 +171,10 @@ def from_dict(data: Mapping[str, Any], key: str | None = None) -> dict[str, Any]
     refusals = [Refusal(path.removeprefix("."), message, "") for path, message in bad]
     arguments: dict[str, Any] = {}
     if isinstance(given, dict):
-        named = {} if key is None else {"key": key}
-        given = {name: value for name, value in given.items() if not named or name not in KEY_NAMES} | named
-        arguments, refusals = read(given, lambda step, option: None)
+        owner = next((given[name] for name in KEY_NAMES if name in given), key)
+        if key is not None:
+            given = {name: value for name, value in given.items() if name not in KEY_NAMES} | {"key": key}
+        arguments, refusals = read(given, lambda step, option: None, owner=owner)
     elif not refusals:
         refusals = [Refusal("", f"a mapping is expected, not {quoted(given)}", "")]
     if refusals:
@@ -182,38 +183,42 @@ def from_dict(data: Mapping[str, Any], key: str | None = None) -> dict[str, Any]
     return arguments
 
 
-def read(given: Mapping[str, Any], function: FindFunction) -> tuple[dict[str, Any], list[Refusal]]:
+def read(
+    given: Mapping[str, Any], function: FindFunction, *, owner: str | None = None
+) -> tuple[dict[str, Any], list[Refusal]]:
     """What a definition of plain JSON says: every key known, every value of its type.
 
     Args:
         given: A definition with its `key`.
         function: Where the host's functions are looked up; those it lacks become `MissingFunction`.
+        owner: The workflow that functions are named after, where it is not the one in the definition.
 
     Returns:
         The arguments of `Workflow`, and everything that is wrong: they may be used only where nothing is.
     """
     arguments, bad = _workflow_reader().read(given)
-    key, steps = arguments.get("key", given.get("key")), given.get("steps")
+    key, steps = arguments.get("key", ""), given.get("steps")
     listed = steps if isinstance(steps, list) else []
-    read_steps = [_read_step(key, at, step, function) for at, step in enumerate(listed)]
+    read_steps = [_read_step(key, owner or key, at, step, function) for at, step in enumerate(listed)]
     arguments["steps"] = [step for step, _ in read_steps]
     if arguments.get("payload") is not None:
         arguments["payload"] = SchemaOnly(arguments["payload"])
     return arguments, [*bad, *(refusal for _, refused in read_steps for refusal in refused)]
 
 
-def _read_step(workflow: Any, at: int, given: Any, function: FindFunction) -> tuple[Step | None, list[Refusal]]:
+def _read_step(key: str, owner: str, at: int, given: Any, function: FindFunction) -> tuple[Step | None, list[Refusal]]:
     kind, bad = _kind(given)
     options: dict[str, Any] = {}
     if kind is not None:
         options, bad = _step_reader(kind).read(given)
     for name, value in options.items():
         if isinstance(value, MissingFunction):
-            own, found = function_name(workflow, options["id"]), function(options["id"], name)
-            options[name] = found if callable(found) else value
-            if value.name != own:
-                bad.append(Refusal(name, f"a function is named by its own workflow and step: {own!r}", value.name))
-    if kind is None or bad:
+            id, known = options["id"], function_name(owner, options["id"])
+            if value.name != known:
+                bad.append(Refusal(name, f"a function is named by its own workflow and step: {known!r}", value.name))
+            found = function(id, name)
+            options[name] = found if callable(found) else MissingFunction(function_name(key, id))
+    if bad:
         return None, [one._replace(path=f"steps.{at}.{one.path}".rstrip("."), step=at) for one in bad]
     del options["kind"]
     return kind(**options), []
@@ -327,6 +332,8 @@ def _json_type(hint: Any) -> Any:
     """The type of the JSON form of a field's values: functions tagged, and texts too where both may stand."""
     if get_origin(hint) is Callable:
         return _tagged((FUNCTION,))
+    if get_origin(hint) in CONTAINERS:
+        return get_origin(hint)[tuple(map(_json_type, get_args(hint)))]
     if not _is_union(hint):
         return NUMBERS.get(hint, hint)
     members = get_args(hint)
@@ -361,5 +368,6 @@ def _whole(value: Any) -> Any:
     return value
 
 
+CONTAINERS = {Sequence, Mapping, list, dict, tuple}
 NUMBERS: dict[Any, Any] = {float: int | float, int: Annotated[int | float, AfterValidator(_whole)]}
 """What JSON writes for numbers: 1 is a float too, and stays 1, or its hash would change."""
