@@ -13,9 +13,12 @@ from typing import NamedTuple
 
 from notifykit.clock import micros
 from notifykit.flow import apply
-from notifykit.flow.advance import AdvanceContext, advance
-from notifykit.flow.run_columns import Changes, EventContext, RunColumns, facts_of
-from notifykit.flow.trace_log import TraceEntry, TraceLog
+from notifykit.flow.advance import advance
+from notifykit.flow.moving import AdvanceContext
+from notifykit.flow.prefetch import prefetch
+from notifykit.flow.run_columns import Changes, EventContext, RunColumns
+from notifykit.flow.steps import behaviour_of
+from notifykit.flow.trace_log import TraceLog
 from notifykit.lifecycle import traces
 from notifykit.lifecycle.jobs import EVERYTHING, DueAdvance, Scope, drop, due_advances, postpone
 from notifykit.lifecycle.runs import SUBSCRIBER_DELETED, drop_ephemeral, fail, lock_runs, stop
@@ -26,7 +29,6 @@ from notifykit.queries import run_facts, versions
 from notifykit.queries.run_facts import RunFacts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import StoredVersion
-from notifykit.workflow.steps import Custom, Delay, Step
 
 FAILED = RunStatus.FAILED.value
 
@@ -99,7 +101,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         unit.environment,
         instant,
         unit.registry.functions(),
-        facts_of(unit, [runs for _, runs in groups]),
+        prefetch(unit, [runs for _, runs in groups]),
         trace,
     )
     moved = [advance(runs, position, context) for position, runs in groups]
@@ -155,17 +157,12 @@ def _resume(found: RunFacts, trace: TraceLog) -> _Resumed:
     path = trace.start(records, has_message=sent, reason=reason)
     if record is None:
         return _Resumed(found, found.step, path, over=False)
-    if isinstance(step, Delay):
-        path = trace.finish_step(path, TraceEntry(step.id, "step_completed", None, None, "waited"))
-    over = step.stop_on_fail and _failed(step, record)
+    behaviour = behaviour_of(step)
+    path = behaviour.resume(step, trace, path)
+    over = step.stop_on_fail and behaviour.has_failed(record)
     if over:
         path = trace.with_reason(path, f"step {step.id!r} failed")
     return _Resumed(found, found.step + 1, path, over)
-
-
-def _failed(step: Step, record: object) -> bool:
-    assert isinstance(record, dict)
-    return record["status"] == "failed" if isinstance(step, Custom) else record.get("delivery") in {"failed", "unknown"}
 
 
 def _groups(going: Iterable[_Resumed]) -> list[tuple[int, RunColumns]]:

@@ -9,7 +9,7 @@ from typing import Any
 from notifykit.errors import ConfigurationError
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.serialization import UnknownStep, lacks_function, read
-from notifykit.workflow.steps import function_name, function_of
+from notifykit.workflow.steps import function_name
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Registry:
                 function_name(key, step.id)
                 for key, workflow in self.registered.items()
                 for step in workflow.steps
-                if function_of(step) and not lacks_function(step)
+                if step.calls_host and not lacks_function(step)
             )
         return self._functions
 

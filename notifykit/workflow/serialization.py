@@ -37,7 +37,7 @@ from notifykit.model.codes import Channel
 from notifykit.texts import error_text, label, quoted
 from notifykit.workflow.payload import encode, examined
 from notifykit.workflow.payload_adapters import SchemaOnly
-from notifykit.workflow.steps import KINDS, Step, function_name
+from notifykit.workflow.steps import Step, function_name
 
 EXPRESSION, FUNCTION = "expression", "function"
 """The tags of a text and of a function where a field takes both."""
@@ -229,9 +229,9 @@ def _kind(given: Any) -> tuple[Any, list[Refusal]]:
     if not isinstance(given, dict):
         return None, [Refusal("", f"a mapping is expected, not {quoted(given)}", label(given))]
     name = given.get("kind", given.get("type"))
-    kind = KINDS.get(name) if isinstance(name, str) else None
+    kind = Step.kinds.get(name) if isinstance(name, str) else None
     wrong = "it is missing" if name is None else f"there is no kind of step {quoted(name)}"
-    return kind, [] if kind else [Refusal("kind", f"{wrong}.{nearest(label(name), KINDS)}", label(name))]
+    return kind, [] if kind else [Refusal("kind", f"{wrong}.{nearest(label(name), Step.kinds)}", label(name))]
 
 
 class _Reader:

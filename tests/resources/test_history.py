@@ -8,6 +8,7 @@ import pytest
 from notifykit import errors
 from notifykit.clock import from_micros, micros
 from notifykit.events import MessageQueued
+from notifykit.flow.steps import Push
 from notifykit.ids import decode_id, encode_id
 from notifykit.model import Job
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
@@ -16,7 +17,6 @@ from notifykit.resources.executions import merged
 from notifykit.resources.messages import shortened
 from notifykit.store.rows import insert_rows
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import Push
 from tests.resources.conftest import House, attempted, news
 
 push = Workflow("push", steps=[Push("tap", body="b")])

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from notifykit.errors import ConfigurationError, DefinitionError, PayloadError
+from notifykit.flow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
 from notifykit.model.codes import CHANNELS
 from notifykit.workflow.checks import unreadable
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry, StoredVersion
 from notifykit.workflow.serialization import MissingFunction
-from notifykit.workflow.steps import KINDS, Chat, Custom, Delay, Email, InApp, Push, Sms, Step
+from notifykit.workflow.steps import Step
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 DATA = st.none() | st.dictionaries(TEXT, TEXT | st.integers(-5, 5) | st.lists(st.booleans()), max_size=3)
@@ -212,27 +213,31 @@ def test_a_schema_without_a_model_still_asks_for_what_is_required():
             copied.serialize({})
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Fetch(Step):
+@pytest.fixture
+def fetch(monkeypatch):
     """A kind of step as the next ones will be: its fields are all that is said of it."""
+    monkeypatch.setattr(Step, "kinds", dict(Step.kinds))
 
-    kind: ClassVar[str] = "fetch"
+    @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+    class Fetch(Step):
+        kind: ClassVar[str] = "fetch"
 
-    url: str
-    method: Literal["GET", "POST"] = "POST"
-    every: timedelta | None = None
-    headers: Mapping[str, str] | None = None
-    pick: Sequence[str] = ()
-    weights: Sequence[float] = ()
-    answers: Sequence[str] | Callable[[Any], Any] = ()
+        url: str
+        method: Literal["GET", "POST"] = "POST"
+        every: timedelta | None = None
+        headers: Mapping[str, str] | None = None
+        pick: Sequence[str] = ()
+        weights: Sequence[float] = ()
+        answers: Sequence[str] | Callable[[Any], Any] = ()
+
+    return Fetch
 
 
-def test_a_new_kind_of_step_needs_nothing_but_its_fields(monkeypatch):
-    monkeypatch.setitem(KINDS, "fetch", Fetch)
-    step = Fetch(
+def test_a_new_kind_of_step_needs_nothing_but_its_fields(fetch):
+    step = fetch(
         "x", url="u", every=timedelta(hours=1), headers={"a": "b"}, pick=["p"], weights=[1, 2.5], answers=["a"]
     )
-    workflow = Workflow("k", steps=[step, Fetch("y", url="u", answers=passes)])
+    workflow = Workflow("k", steps=[step, fetch("y", url="u", answers=passes)])
     first, second = workflow.definition["steps"]
     assert first == {
         "kind": "fetch",
@@ -262,9 +267,8 @@ def test_conditions_are_tagged():
     assert [step.get("when") for step in stored] == [{"expression": "payload.x"}, {"function": "k/c"}, None]
 
 
-def test_registration_refuses_what_could_not_be_read_back(monkeypatch):
-    monkeypatch.setitem(KINDS, "fetch", Fetch)
-    problems = list(unreadable(Workflow("k", steps=[Fetch("x", url="u"), Fetch("y", url=7)])))
+def test_registration_refuses_what_could_not_be_read_back(fetch):
+    problems = list(unreadable(Workflow("k", steps=[fetch("x", url="u"), fetch("y", url=7)])))
     assert problems == ["workflow 'k': steps.1.url: a text is expected, not 7"]
 
 
