@@ -53,7 +53,7 @@ class AdvanceJob(NamedTuple):
 
 def step_context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
+    return context_of(delivery.workflow.adapter, delivery.scope, delivery.key)
 
 
 def result_fields(step: str, answer: Any) -> Mapping[str, Any]:
