@@ -53,7 +53,7 @@ class AdvanceJob(NamedTuple):
 
 def step_context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
+    return context_of(delivery.workflow.adapter, delivery.scope, delivery.key)
 
 
 def result_fields(step: str, answer: Any) -> Mapping[str, Any]:
@@ -94,18 +94,24 @@ def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outc
     }
     if not done:
         return 0
-    kept, jobs = [], []
-    for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
-        delivery, record = done[run]
-        kept.append({"row": run, "results": records | {delivery.step.id: record}})
-        if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(delivery.job)
-    KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
+    jobs = _keep_records(unit, done)
     now = unit.timestamp(unit.now)
     insert_rows(unit, Job, AdvanceJob._fields, [AdvanceJob.after(job, now) for job in jobs])
     if jobs:
         unit.schedule(unit.now)
     return len(jobs)
+
+
+def _keep_records(unit: Unit, done: Mapping[int, tuple[ClaimedDelivery, dict[str, Any]]]) -> list[ClaimedJob]:
+    """Keep the records of steps in their runs; the jobs of those that still wait there."""
+    kept, waiting = [], []
+    for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
+        delivery, record = done[run]
+        kept.append({"row": run, "results": records | {delivery.step.id: record}})
+        if status == RunStatus.WAITING and step == delivery.job.step:
+            waiting.append(delivery.job)
+    KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
+    return waiting
 
 
 def _record(unit: Unit, decision: Decision, outcome: Outcome | None) -> dict[str, Any]:

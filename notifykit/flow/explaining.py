@@ -29,7 +29,7 @@ from notifykit.plan import Plan, Planned, SkipReason
 from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
-from notifykit.workflow.stored import Missing
+from notifykit.workflow.serialization import MissingFunction
 
 WAITING = RunStatus.WAITING.value
 OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
@@ -226,7 +226,7 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        rule = ABSENT if isinstance(step.when, Missing) else behaviour_of(step).waiting_rule(step)
+        rule = ABSENT if isinstance(step.when, MissingFunction) else behaviour_of(step).waiting_rule(step)
         if rule is not None:
             for place in places:
                 who = public_id(runs.subscribers[place][1])

@@ -231,7 +231,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     if not isinstance(own, Mapping):
         return f"a mapping is expected, not {type(own).__name__}"
     try:
-        merged = workflow.plain({**payload, **own})
+        merged = workflow.serialize({**payload, **own})
         for date in compiled(workflow).dates:
             date.moment({"payload": merged})
     except InputError as error:

@@ -170,7 +170,7 @@ def _payload(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
         workflow = group[0].pinned.workflow
         dates = compiled(workflow).dates
         for pending, found in zip(
-            group, workflow.plain_texts([each.request.get("payload") for each in group]), strict=True
+            group, workflow.serialize_many([each.request.get("payload") for each in group]), strict=True
         ):
             if isinstance(found, PayloadError):
                 for name, message in _bad_fields(found):

@@ -1,4 +1,4 @@
-"""Only a call that began may burn anything, and none begins after an opt-out, a cancel or a deletion."""
+"""Only a call that has started counts as an attempt, and none starts after an opt-out, a cancel or a deletion."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_an_opt_out_of_another_channel_stops_nothing(house: Callable[..., Both])
 
 
 @pytest.mark.uneven
-def test_slow_neighbours_burn_nothing(house: Callable[..., Both]) -> None:
+def test_slow_neighbours_count_no_attempts(house: Callable[..., Both]) -> None:
     notify = house(hooks=False, workflows=[mail])
     people(notify, *NAMES)
     called = serve(notify, lambda who: notify.clock.move(seconds=90))

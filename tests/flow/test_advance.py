@@ -9,7 +9,6 @@ import pytest
 
 import notifykit as nk
 from notifykit.model.codes import JobKind, MessageStatus
-from notifykit.queries.addresses import Target
 from tests.flow.builder import NOW, Given, person
 
 BELL = nk.InApp("bell", body="Hello {{ payload.name }}")
@@ -119,12 +118,8 @@ def test_an_address_that_the_trigger_adds_is_one() -> None:
 
 @pytest.mark.parametrize("code", ["push", "chat"])
 def test_a_device_is_an_address(code: str) -> None:
-    given = Given()
-    facts = given.facts()
-    getattr(facts.addresses, code)[1] = [Target("token")]
-    given.facts = lambda: facts  # type: ignore[method-assign]
     step = nk.Push("out", title="t", body="b") if code == "push" else nk.Chat("out", body="b")
-    assert given.advance(step).told() == [("out", "message_queued", None)]
+    assert Given(devices=[(code, 1)]).advance(step).told() == [("out", "message_queued", None)]
 
 
 def test_a_choice_skips_the_step_for_its_subscriber_only() -> None:

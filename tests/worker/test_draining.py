@@ -227,7 +227,7 @@ def test_a_run_that_waits_for_the_outcome_goes_on_in_the_same_drain(notify: nk.E
     assert [message.body for message in notify.inbox("user-1").list()] == ["after"]
 
 
-def test_work_scheduled_tells_of_what_was_put_off(notify: nk.Engine) -> None:
+def test_work_scheduled_tells_of_what_was_deferred(notify: nk.Engine) -> None:
     heard: list[Any] = []
     notify.trigger(mail(), to=people(1))
     notify.on.work_scheduled(heard.append)
