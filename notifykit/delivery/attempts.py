@@ -124,13 +124,16 @@ def record_unknown(unit: Unit, deliveries: Sequence[ClaimedDelivery]) -> None:
         insert_rows(unit, DeliveryAttempt, AttemptRow._fields, rows)
 
 
-def stored_targets(delivery: ClaimedDelivery) -> list[str]:
+def stored_targets(delivery: ClaimedDelivery) -> Sequence[str]:
     """The targets of a delivery's attempts as they are stored, each once; `''` where there is none.
 
     One e-mail goes to all its addresses in one message, so that the first of them stands for it. What is longer than a
     key has room for is stored as its hash.
     """
-    addresses = delivery.addresses or ("",)
-    if delivery.message is not None and delivery.message.channel_name == "email":
-        addresses = addresses[:1]
-    return list(dict.fromkeys(each if len(each) <= KEY_LENGTH else token_hash(each) for each in addresses))
+    if len(delivery.targets) < 2 or delivery.step.channel == "email":
+        return [_key(delivery.address)]
+    return list(dict.fromkeys(map(_key, delivery.addresses)))
+
+
+def _key(address: str) -> str:
+    return address if len(address) <= KEY_LENGTH else token_hash(address)

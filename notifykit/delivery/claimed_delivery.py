@@ -99,7 +99,7 @@ class ClaimedDelivery:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses of its targets."""
-        return tuple(target.address for target in self.targets)
+        return tuple([target.address for target in self.targets])
 
     @property
     def address(self) -> str:

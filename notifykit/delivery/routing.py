@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from notifykit.delivery.claimed_delivery import ClaimedDelivery
 from notifykit.model.codes import OUTSIDE, Channel
@@ -18,8 +18,7 @@ OUTBOX = "outbox"
 """Who sent it, where no integration did: `Message.provider`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """What is called with a message.
 
     Attributes:
@@ -33,8 +32,7 @@ class Sender:
     is_inline: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """How one delivery goes out.
 
     Attributes:
@@ -66,21 +64,24 @@ class Router:
             function = delivery.step.function
             assert function is not None
             return Route(Sender("", function))
-        return Route(next(self.candidates(delivery.message.channel_name), None), delivery.targets)
+        return Route(self.first(delivery.message.channel_name), delivery.targets)
 
-    def candidates(self, channel: Channel) -> Iterator[Sender]:
+    def first(self, channel: Channel) -> Sender | None:
+        """Who serves a channel, or None."""
+        return next(iter(self.candidates(channel)), None)
+
+    def candidates(self, channel: Channel) -> Sequence[Sender]:
         """Who could serve a channel, the first one first.
 
         The sandbox's outbox and a delivery hook stand alone; else integrations come in the order given.
         """
         if self.outbox is not None:
-            yield Sender(OUTBOX, self.outbox, is_inline=True)
-        elif channel in self.hooks:
-            yield Sender(HOOK, self.hooks[channel])
-        else:
-            yield from (Sender(each.name, each.send) for each in self.integrations if channel in each.channels)
+            return (Sender(OUTBOX, self.outbox, is_inline=True),)
+        if channel in self.hooks:
+            return (Sender(HOOK, self.hooks[channel]),)
+        return [Sender(each.name, each.send) for each in self.integrations if channel in each.channels]
 
     @property
     def unserved(self) -> tuple[Channel, ...]:
         """The outside channels that nobody here serves."""
-        return tuple(channel for channel in OUTSIDE if next(self.candidates(channel), None) is None)
+        return tuple(channel for channel in OUTSIDE if self.first(channel) is None)

@@ -82,9 +82,9 @@ class Addresses:
             overrides: What the trigger overrides at this step.
         """
         stored = self._stored(person, channel)
-        own = [Target(stored)] if isinstance(stored, str) else sorted(stored or ())
-        added = overrides.get("to", ()) if channel == "email" else ()
-        return tuple(dict.fromkeys([*own, *map(Target, added)]))
+        own = (Target(stored),) if isinstance(stored, str) else tuple(sorted(stored or ()))
+        added = overrides.get("to") if channel == "email" else None
+        return tuple(dict.fromkeys([*own, *map(Target, added)])) if added else own
 
     def add(self, subscriber: int, channels: Iterable[GivenChannel]) -> None:
         """Count push and chat addresses that a trigger gives as if they were stored."""
