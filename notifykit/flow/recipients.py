@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifykit.errors import InputError, StorageError
 from notifykit.flow.pending_trigger import Audience, Direct, PendingTrigger
-from notifykit.flow.wire import TriggerRequest, text_problem
+from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.queries.references import key_problem
 from notifykit.queries.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.render.compiled import compiled
 from notifykit.results import Problem
@@ -53,7 +54,7 @@ def stands_alone(to: Any) -> bool:
 def read_only(pending: PendingTrigger) -> bool:
     """Take a lone subscriber id, the usual case, without more ado; whether it is one."""
     to = pending.request.get("to")
-    if type(to) is str and text_problem(key := to.strip()) is None:
+    if type(to) is str and key_problem(key := to.strip()) is None:
         pending.only = key
         return True
     return False
@@ -111,13 +112,13 @@ def _actor_id(actor: Any) -> str | Problem:
             f"a subscriber id, its fields or something with a `subscriber_id` is expected, not {type(actor).__name__}",
         )
     key = str.strip(key)
-    problem = text_problem(key)
+    problem = key_problem(key)
     return Problem("actor", problem) if problem else key
 
 
 def _id(audience: Audience, text: str, path: str) -> None:
     key = str.strip(text)  # of a subclass only the letters count: a Markup, a member of an enumeration
-    if problem := text_problem(key):
+    if problem := key_problem(key):
         audience.problems += (Problem(path, problem, key),)
     else:
         audience.named[key] = key
@@ -174,7 +175,7 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
 
 
 def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
-    wrong = text_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
+    wrong = key_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
     if wrong is not None:
         audience.problems += (Problem(f"{path}.topic_key", wrong),)
     elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
@@ -233,7 +234,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     try:
         merged = workflow.serialize({**payload, **own})
         for date in compiled(workflow).dates:
-            date.moment({"payload": merged})
+            date.find_time({"payload": merged})
     except InputError as error:
         return str(error)
     return merged
@@ -250,7 +251,7 @@ def _select(unit: Unit, pending: PendingTrigger, audience: Audience, query: Sele
                 audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
                 continue
             key = str.strip(str(row[0]))
-            if problem := text_problem(key):
+            if problem := key_problem(key):
                 audience.problems += (Problem(path, problem, key),)
             elif key not in audience.named:
                 _selected(pending, audience, key, dict(zip(names, row[1:], strict=True)), path)

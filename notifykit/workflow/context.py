@@ -15,7 +15,7 @@ from notifykit.workflow.payload_adapters import PayloadAdapter
 
 ROOTS = ("payload", "subscriber", "actor", "tenant", "steps")
 """What templates, conditions and functions see."""
-TAKEN = ("status", "reason", "at")
+RESERVED = ("status", "reason", "at")
 """Fields of a custom step's record that its function may not return."""
 
 
@@ -97,7 +97,7 @@ def fields_returned(step: str, returned: Any) -> dict[str, Any]:
             f"{where}: the function must return a mapping or None, not {type(returned).__name__}", field=where
         )
     fields, _ = plain(returned, where)
-    if taken := [name for name in TAKEN if name in fields]:
+    if taken := [name for name in RESERVED if name in fields]:
         raise InputError(
             f"{where}.{taken[0]}: this name is taken by the step's own record; return another",
             field=f"{where}.{taken[0]}",

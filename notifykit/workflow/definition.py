@@ -17,7 +17,7 @@ from notifykit.workflow.payload_adapters import PayloadAdapter, adapter_for
 from notifykit.workflow.serialization import from_dict, step_to_dict
 from notifykit.workflow.steps import Step
 
-DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences")
+ARGUMENTS = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences")
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -188,7 +188,7 @@ class Workflow(Generic[M, P]):
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was described with; what was compiled from that has no place in a copy or a pickle."""
-        return {name: vars(self)[name] for name in DESCRIBED}
+        return {name: vars(self)[name] for name in ARGUMENTS}
 
     def __repr__(self) -> str:
         """The key."""
