@@ -31,7 +31,7 @@ from notifykit.delivery.sending import Call, Rendered, Sender, Senders, Window
 from notifykit.lifecycle import jobs as claiming
 from notifykit.lifecycle import runs as endings
 from notifykit.lifecycle import traces
-from notifykit.lifecycle.jobs import EVERYTHING, ClaimedJob, Scope
+from notifykit.lifecycle.jobs import ALL_WORK, ClaimedJob, WorkFilter
 from notifykit.lifecycle.runs import lock_runs
 from notifykit.model import DeliveryAttempt, Message
 from notifykit.model.codes import OUTSIDE, MessageStatus, RunStatus
@@ -109,7 +109,7 @@ class Claimant:
         at_once: How many of their calls begin at once.
         since: When this process last stopped anybody before the claim, by the numbers of `Stops`.
         deadline: When the drain's budget is spent, by `clock.monotonic`, or None.
-        scope: Only this work.
+        only: Only this work.
         lost_first: Jobs whose worker was lost come first.
     """
 
@@ -119,7 +119,7 @@ class Claimant:
     at_once: int = 1
     since: int = 0
     deadline: float | None = None
-    scope: Scope = EVERYTHING
+    only: WorkFilter = ALL_WORK
     lost_first: bool = False
 
 
@@ -138,7 +138,7 @@ def claim(unit: Unit, by: Claimant) -> Batch:
     if not jobs:
         return batch
     deliveries, orphans = _tasks(unit, jobs, known)
-    claiming.drop(unit, [job[:2] for job in orphans])
+    claiming.drop(unit, [job.id for job in orphans])
     batch.settled = len(orphans)
     to_call, settled = _sort(unit, by, deliveries, batch)
     window = Window(unit.clock, unit.now + LEASE, unit.stops, by.since, by.deadline)
@@ -173,9 +173,7 @@ def _available(unit: Unit, by: Claimant, lost: bool) -> tuple[list[ClaimedJob], 
     """Due jobs whose runs no other unit has locked, to stop them perhaps, and that this library can work on."""
     needs, limit = sorted(unit.registry.functions()), by.limit
     while True:
-        jobs = claiming.due_calls(
-            unit, needs=needs, limit=limit, scope=by.scope, without=versions.newer(unit), lost=lost
-        )
+        jobs = claiming.due_calls(unit, needs=needs, limit=limit, only=by.only, without=versions.newer(unit), lost=lost)
         runs = sorted({job.run for job in jobs})
         locked = lock_runs(unit, runs, wait=False)
         known = run_facts.load(unit, runs)
@@ -223,16 +221,16 @@ def defer(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> 
         What ended; None where another unit has it.
     """
     needs = sorted(unit.registry.functions())
-    found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]), lost=job.is_lost)
+    found = claiming.due_calls(unit, needs=needs, limit=1, only=WorkFilter(job=job.id), lost=job.is_lost)
     locked = lock_runs(unit, [job.run], wait=False) if found else {}
     if not locked:
         return None
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
     if until is not None:
-        claiming.postpone(unit, job[:2], until, job.attempt)
+        claiming.postpone(unit, job.id, until, job.attempt)
         unit.schedule(until)
         return Counts()
-    claiming.drop(unit, [job[:2]])
+    claiming.drop(unit, [job.id])
     if not job.message:
         endings.fail(unit, locked, problem)
         return Counts()

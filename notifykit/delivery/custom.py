@@ -14,18 +14,21 @@ from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
-from notifykit.model import Job, Run
+from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.trace import line
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.texts import error_text
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.context import Context, context_of, fields_returned
 
-RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
+RESULTS = Statement(
+    select(col(Run.id), col(Run.environment), col(Run.results), col(Run.status), col(Run.step)).where(
+        any_of(Run.id, "ids")
+    )
+)
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
-ADVANCE = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues", "lease_until")
 
 COMPLETED = "completed"
 
@@ -74,17 +77,13 @@ def complete(unit: Unit, entries: Sequence[tuple[ClaimedDelivery, Decision, Outc
     if not done:
         return 0
     kept, jobs = [], []
-    for run, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
+    for run, environment, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
         delivery, made = done[run]
         kept.append({"row": run, "results": results | {delivery.step.id: made}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(delivery.job)
+            jobs.append(NewJob(delivery.job.id, environment, unit.now, JobKind.ADVANCE.value, run, step))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
-    now = unit.timestamp(unit.now)
-    rows = [(now, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, "", "", 0, 0, None) for job in jobs]
-    insert_rows(unit, Job, ADVANCE, rows)
-    if jobs:
-        unit.schedule(unit.now)
+    enqueue(unit, jobs)
     return len(jobs)
 
 

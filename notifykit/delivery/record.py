@@ -135,7 +135,7 @@ def settle(unit: Unit, entries: Sequence[DeliveryResult]) -> Counts:
         unit: A unit that may write.
         entries: The jobs.
     """
-    claiming.drop(unit, [entry.delivery.job[:2] for entry in entries if entry.decision.due_at is None])
+    claiming.drop(unit, [entry.delivery.job.id for entry in entries if entry.decision.due_at is None])
     claiming.free(unit, [_later(unit, entry) for entry in entries if entry.decision.due_at is not None])
     messages = [entry for entry in entries if entry.delivery.message is not None]
     _attempts(unit, messages)

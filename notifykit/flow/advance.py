@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from notifykit.errors import InputError
-from notifykit.flow.run_columns import Changes, EventContext, Instant, RunColumns, Wait
+from notifykit.flow.run_columns import Changes, EventContext, Instant, RunColumns, Text, Wait
 from notifykit.flow.trace_log import TraceEntry, TraceLog
 from notifykit.ids import step_key
 from notifykit.model.codes import ChannelCode, JobKind, MessageStatus, RunStatus
@@ -41,7 +41,7 @@ FAILED = RunStatus.FAILED.value
 NO_DELIVERY = '{"delivery":null,"seen":false,"read":false}'
 IN_QUEUE = '{"delivery":"queued","seen":false,"read":false}'
 NO_CHOICE: dict[str, bool] = {}
-NOTHING = (None, None, None, None)
+NOTHING: Text = (None, None, None, None)
 
 Indexes = Sequence[int]
 """Places in the columns of the runs that still move, ascending."""
@@ -199,13 +199,13 @@ class Advance:
         stamp, workflow, personal = self.context.instant.stamp, runs.version.workflow_id, step.personal
         add, go, next_way = changes.messages.append, self.context.trace.add, dict[int, int]()
         failed: list[int] = []
-        last, text = None, NOTHING
+        last, text, kept = None, NOTHING, 0
         for place in moving:
             event = events[place]
             try:
                 if personal or event is not last or own[place] is not None:
                     self._fill(place)
-                    text, last = render(), event if own[place] is None else None
+                    text, last, kept = render(), event if own[place] is None else None, 0
             except RenderError as error:
                 failed.append(place)
                 self._fail(place, step, error_text(error))
@@ -213,7 +213,8 @@ class Advance:
                 continue
             content, shown = 0, text
             if event.fans_out and not personal and own[place] is None:
-                content, shown = self._share(event, index, text), NOTHING
+                kept = kept or self._share(event, index, text, ids[place] << 6 | index)
+                content, shown = kept, NOTHING
             add(
                 (
                     ids[place] << 6 | index,
@@ -234,12 +235,13 @@ class Advance:
             paths[place] = next_way.setdefault(path, go(path, sent)) if known is None else known
         return self._without(moving, failed) if failed and step.step.stop_on_fail else moving
 
-    def _share(self, event: EventContext, index: int, text: tuple[Any, ...]) -> int:
-        number = step_key(event.id, index)
+    def _share(self, event: EventContext, index: int, text: Text, message: int) -> int:
+        """The id of a text of an event and step: that of the first message that has it."""
         if event.shared is None:
-            event.shared = set()
-        if index not in event.shared:
-            event.shared.add(index)
+            event.shared = {}
+        number = event.shared.get((index, text))
+        if number is None:
+            number = event.shared[index, text] = message
             self.changes.contents.append((number, *text))
         return number
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select
 
 from notifykit.clock import micros
 from notifykit.flow.pending_trigger import Direct, Named, PendingTrigger
 from notifykit.flow.run_columns import EventContext, RunColumns
-from notifykit.flow.validation import FIND_TENANTS, TenantRow
 from notifykit.model.subscriber import EPHEMERAL
-from notifykit.model.tables import subscriber, tenant, topic, topic_member
+from notifykit.model.tables import subscriber, topic, topic_member
 from notifykit.model.trace import line
 from notifykit.model.values import Topic
 from notifykit.queries.subscriber_fields import GivenSubscriber, Row
@@ -61,15 +60,6 @@ NEXT_OF_ALL = Statement(
     .limit(bindparam("most"))
 )
 BY_ROW = Statement(select(*COLUMNS).where(any_of(subscriber.c.id, "ids")))
-UPDATE_TENANT = Statement(
-    update(tenant)
-    .where(tenant.c.id == bindparam("number"))
-    .values(
-        name=func.coalesce(bindparam("new_name", type_=tenant.c.name.type), tenant.c.name),
-        data=func.coalesce(bindparam("new_data", type_=tenant.c.data.type), tenant.c.data),
-        updated_at=bindparam("now"),
-    )
-)
 
 PRELOADED = 8
 """Members read at once for all topics of a chunk, as a multiple of the chunk; larger topics go page by page."""
@@ -155,6 +145,32 @@ def given_devices(request: PendingTrigger) -> set[str]:
     return {one.subscriber_id for one in given if one is not None and one.channels}
 
 
+class KnownTopic(NamedTuple):
+    """A topic that a request names.
+
+    Attributes:
+        id: The topic's row.
+        exclude: Subscriber ids that are left out of it.
+        members: The rows of those in it, as far as they have been read.
+    """
+
+    id: int
+    exclude: Sequence[str]
+    members: list[int]
+
+
+class AudiencePage(NamedTuple):
+    """Some people of a large audience.
+
+    Attributes:
+        people: Their rows.
+        topics: By which topic each came, 0 for none.
+    """
+
+    people: list[Row]
+    topics: list[int]
+
+
 @dataclass(slots=True)
 class TopicMembers:
     """The topics of a chunk: ids by key, and the members of those that are small, by topic id."""
@@ -184,11 +200,10 @@ class TopicMembers:
         """Whether all members of the request's topics have been read."""
         return all(self.ids[one.key] in self.members for one in request.audience.topics if one.key in self.ids)
 
-    def of(self, request: PendingTrigger) -> list[tuple[Topic, list[int]]]:
+    def of(self, request: PendingTrigger) -> list[KnownTopic]:
         """The known topics of a request with the members that have been read."""
-        return [
-            (one, self.members.get(self.ids[one.key], [])) for one in request.audience.topics if one.key in self.ids
-        ]
+        known = [(self.ids[one.key], one) for one in request.audience.topics if one.key in self.ids]
+        return [KnownTopic(number, one.exclude, self.members.get(number, [])) for number, one in known]
 
 
 def load_members(
@@ -228,7 +243,7 @@ def add_recipients(
     event: EventContext,
     subscribers: SubscriberSet,
     named: Iterable[Named],
-    topics: Sequence[tuple[Topic, list[int]]],
+    topics: Sequence[KnownTopic],
     actor: int,
 ) -> int:
     """One more run for everybody that an event goes to: direct ones first, then members of topics, nobody twice.
@@ -238,7 +253,7 @@ def add_recipients(
         event: The event.
         subscribers: Who is who as of the event.
         named: Ids, subscribers with facts, and addresses.
-        topics: Topics with the row ids of their members.
+        topics: The topics among them, with their members.
         actor: The row id of who is left out of topics; 0 for nobody.
 
     Returns:
@@ -248,6 +263,7 @@ def add_recipients(
     for one in named:
         runs.subscribers.append(subscribers.rows[one] if isinstance(one, str) else subscribers.take(one))
         runs.payloads.append(None if isinstance(one, str) else one.payload)
+    runs.topics += [0] * (len(runs.subscribers) - start)
     if topics:
         _add_members(runs, subscribers, topics, {actor, *(person[0] for person in runs.subscribers[start:])})
     count = len(runs.subscribers) - start
@@ -256,30 +272,30 @@ def add_recipients(
     return count
 
 
-def _add_members(
-    runs: RunColumns, subscribers: SubscriberSet, topics: Sequence[tuple[Topic, list[int]]], seen: set[int]
-) -> None:
+def _add_members(runs: RunColumns, subscribers: SubscriberSet, topics: Sequence[KnownTopic], seen: set[int]) -> None:
     before = len(runs.subscribers)
-    for one, members in topics:
-        for number in members:
+    for one in topics:
+        for number in one.members:
             stored = subscribers.members.get(number)
             if stored is not None and number not in seen and stored[1] not in one.exclude:
                 seen.add(number)
                 runs.subscribers.append(subscribers.rows.get(stored[1], stored))
+                runs.topics.append(one.id)
     runs.payloads += [None] * (len(runs.subscribers) - before)
 
 
-def add_page(runs: RunColumns, event: EventContext, page: Sequence[Row]) -> None:
+def add_page(runs: RunColumns, event: EventContext, page: AudiencePage) -> None:
     """One more run for every subscriber of a page."""
-    runs.subscribers += page
-    runs.payloads += [None] * len(page)
-    runs.events += [event] * len(page)
-    runs.paths += [0] * len(page)
+    runs.subscribers += page.people
+    runs.topics += page.topics
+    runs.payloads += [None] * len(page.people)
+    runs.events += [event] * len(page.people)
+    runs.paths += [0] * len(page.people)
 
 
 def pages(
     unit: Unit, topics: TopicMembers, request: PendingTrigger, actor: int, direct: set[int], *, anonymous: bool = False
-) -> Iterator[list[Row]]:
+) -> Iterator[AudiencePage]:
     """Topics of any size, or everyone, page by page; without the actor and those served directly.
 
     Args:
@@ -294,17 +310,22 @@ def pages(
     source = _everyone(unit) if who.everyone else _members(unit, topics, who.topics, anonymous)
     without = direct | {actor} if actor else direct
     for page in source:
-        yield [person for person in page if person[0] not in without] if without else page
+        yield _but(page, without) if without else page
 
 
-def _everyone(unit: Unit) -> Iterator[list[Row]]:
+def _but(page: AudiencePage, without: set[int]) -> AudiencePage:
+    places = [place for place, person in enumerate(page.people) if person[0] not in without]
+    return AudiencePage([page.people[place] for place in places], [page.topics[place] for place in places])
+
+
+def _everyone(unit: Unit) -> Iterator[AudiencePage]:
     last = 0
     while page := NEXT_OF_ALL.rows(unit, environment=unit.environment, last=last, most=unit.chunk):
         last = page[-1][0]
-        yield page
+        yield AudiencePage(page, [0] * len(page))
 
 
-def _members(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymous: bool) -> Iterator[list[Row]]:
+def _members(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymous: bool) -> Iterator[AudiencePage]:
     """Members of topics by row id; one of several topics is there if one of them does not exclude it."""
     excluded: dict[int, set[str]] = {}
     for one in wanted:
@@ -320,65 +341,27 @@ def _members(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymou
         yield from _members_of_many(unit, excluded)
 
 
-def _members_of_one(unit: Unit, number: int, left_out: set[str], query: Statement) -> Iterator[list[Row]]:
+def _members_of_one(unit: Unit, number: int, left_out: set[str], query: Statement) -> Iterator[AudiencePage]:
     last = 0
     while page := query.rows(unit, topic=number, last=last, most=unit.chunk):
         last = page[-1][0]
-        yield [person for person in page if person[1] not in left_out] if left_out else page
+        people = [person for person in page if person[1] not in left_out] if left_out else page
+        yield AudiencePage(people, [number] * len(people))
 
 
-def _members_of_many(unit: Unit, excluded: dict[int, set[str]]) -> Iterator[list[Row]]:
+def _members_of_many(unit: Unit, excluded: dict[int, set[str]]) -> Iterator[AudiencePage]:
+    """Members of several topics, each by the first of them that does not exclude them."""
     last, most = 0, max(unit.chunk, len(excluded) + 1)
     while pairs := NEXT_MEMBERS.rows(unit, topics=sorted(excluded), last=last, most=most):
         if len(pairs) == most:  # the last subscriber's topics may go on behind the page
             pairs = [pair for pair in pairs if pair[0] != pairs[-1][0]]
         last = pairs[-1][0]
         belongs = {who: {number for _, number in group} for who, group in groupby(pairs, key=lambda pair: pair[0])}
-        rows = sorted(BY_ROW.rows(unit, ids=list(belongs)))
-        yield [person for person in rows if any(person[1] not in excluded[number] for number in belongs[person[0]])]
-
-
-@dataclass(slots=True)
-class TenantSet:
-    """The tenants of a chunk as they stand in the order of its triggers."""
-
-    rows: dict[str, TenantRow] = field(default_factory=dict)
-    changed: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, unit: Unit, requests: Sequence[PendingTrigger]) -> TenantSet:
-        """Read the tenants that the requests name."""
-        keys = {request.tenant[0] for request in requests if request.tenant}
-        if not keys:
-            return cls()
-        rows = FIND_TENANTS.rows(unit, environment=unit.environment, keys=sorted(keys))
-        return cls({key: TenantRow(number, key, name, data) for key, number, name, data in rows})
-
-    def of(self, request: PendingTrigger) -> TenantRow | None:
-        """The tenant of an event, what it gives laid over."""
-        if request.tenant is None:
-            return None
-        identifier, changes = request.tenant
-        row = self.rows[identifier]
-        if any(getattr(row, name) != value for name, value in changes.items()):
-            row = self.rows[identifier] = TenantRow(
-                row.id, identifier, changes.get("name", row.name), changes.get("data", row.data)
-            )
-            self.changed.setdefault(identifier, {}).update(changes)
-        return row
-
-    def save(self, unit: Unit) -> None:
-        """Write what was given, and nothing that was only read: it may have changed since."""
-        UPDATE_TENANT.many(
-            unit,
-            [
-                {
-                    "number": self.rows[key].id,
-                    "new_name": given.get("name"),
-                    "new_data": given.get("data"),
-                    "now": unit.now,
-                }
-                for key, given in sorted(self.changed.items())
-            ],
-        )
-        self.changed.clear()
+        page = AudiencePage([], [])
+        for person in sorted(BY_ROW.rows(unit, ids=list(belongs))):
+            there = belongs[person[0]]
+            came_by = [number for number in excluded if number in there and person[1] not in excluded[number]]
+            if came_by:
+                page.people.append(person)
+                page.topics.append(came_by[0])
+        yield page

@@ -12,12 +12,13 @@ from sqlalchemy import bindparam, select, update
 from notifykit.events import TriggerProcessed
 from notifykit.flow import apply, audience
 from notifykit.flow.advance import AdvanceContext, advance
-from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
+from notifykit.flow.audience import SubscriberSet, TopicMembers
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.run_columns import EventContext, RunColumns, facts_of
+from notifykit.flow.tenants import TenantSet
 from notifykit.flow.trace_log import TraceLog
 from notifykit.flow.validation import TenantRow
-from notifykit.ids import encode_id
+from notifykit.ids import transaction_id
 from notifykit.lifecycle.runs import drop_ephemeral
 from notifykit.model import Event
 from notifykit.model.tables import event
@@ -102,7 +103,7 @@ class BatchWriter:
             return 1
         if self._is_large(request):
             return 0
-        return len(request.named) + sum(len(members) for _, members in self.topics.of(request))
+        return len(request.named) + sum(len(topic.members) for topic in self.topics.of(request))
 
     # -- events whose recipients are all in memory
 
@@ -154,7 +155,7 @@ class BatchWriter:
             for page in audience.pages(unit, self.topics, request, actor, direct, anonymous=anonymous):
                 runs = RunColumns(request.pinned)
                 audience.add_page(runs, event, page)
-                if page:
+                if page.people:
                     yield runs
 
     # -- rows
@@ -162,7 +163,7 @@ class BatchWriter:
     def _store_events(self, rows: Sequence[tuple[PendingTrigger, int, int]]) -> None:
         unit = self.unit
         stamp = unit.timestamp(unit.now)
-        fresh = [event_row(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
+        fresh = [_row_of(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
         insert_rows(unit, Event, EVENT, fresh)
         COMPLETE.many(
             unit,
@@ -185,7 +186,7 @@ class BatchWriter:
             for request, _, _ in rows:
                 key = request.pinned.workflow.key
                 unit.emit(
-                    TriggerProcessed(request.transaction_id or encode_id("txn", request.event), key, request.recipients)
+                    TriggerProcessed(transaction_id(request.transaction_id, request.event), key, request.recipients)
                 )
 
     def _move(self, groups: Sequence[RunColumns]) -> Generator[None, None, None]:
@@ -222,7 +223,7 @@ def claim_transaction_ids(unit: Unit, batch: Sequence[PendingTrigger]) -> list[t
             first[request.transaction_id] = request
     if first:
         stamp = unit.timestamp(unit.now)
-        rows = [event_row(unit, stamp, request, 0, 0) for _, request in sorted(first.items())]
+        rows = [_row_of(unit, stamp, request, 0, 0) for _, request in sorted(first.items())]
         insert_new(unit, Event, EVENT, rows)
         for given, number, recipients, errors in FIND_GIVEN.rows(
             unit, environment=unit.environment, given=sorted(first)
@@ -274,7 +275,7 @@ def event_context(request: PendingTrigger, actor: Row | None, tenant: TenantRow 
     )
 
 
-def event_row(unit: Unit, stamp: Any, request: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
+def _row_of(unit: Unit, stamp: Any, request: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
     """An event as it is stored; `stamp` is the time of it."""
     version = request.pinned
     return (

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from notifykit.flow import audience, wire
 from notifykit.flow.advance import AdvanceContext, advance
-from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
+from notifykit.flow.audience import SubscriberSet, TopicMembers
 from notifykit.flow.batch import FIND_GIVEN, event_context
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.run_columns import Changes, Instant, RunColumns, facts_of
+from notifykit.flow.tenants import TenantSet
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
 from notifykit.model.codes import ChannelCode, RunStatus
@@ -139,7 +140,7 @@ class _Rehearsal:
         who = self.request.audience
         reached = replace(who, topics=tuple(replace(one, exclude=()) for one in who.topics))
         for page in audience.pages(self.unit, topics, replace(self.request, audience=reached), 0, set()):
-            for person in page:
+            for person in page.people:
                 if person[1] in served:
                     continue
                 if person[0] == actor:

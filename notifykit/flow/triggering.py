@@ -203,7 +203,7 @@ def _size(topics: audience.TopicMembers, request: PendingTrigger) -> int:
     who = request.audience
     if who.everyone or not topics.are_small(request):
         return sys.maxsize
-    return len(request.named) + sum(len(members) for _, members in topics.of(request))
+    return len(request.named) + sum(len(topic.members) for topic in topics.of(request))
 
 
 def _note(result: BulkResult, request: PendingTrigger) -> None:

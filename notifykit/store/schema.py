@@ -21,7 +21,10 @@ from notifykit.store.error_mapping import is_forbidden, is_trouble, map_error, r
 Migrate = Literal["auto", "always", "never"]
 Transaction = Callable[[bool], AbstractContextManager[Connection]]
 
-REVISIONS = {"0001": "notifykit.store.migrations.versions.v0001_first"}
+REVISIONS = {
+    "0001": "notifykit.store.migrations.versions.v0001_first",
+    "0002": "notifykit.store.migrations.versions.v0002_scope",
+}
 """Every version there was, oldest first, and the module whose `upgrade(op)` leads to it."""
 HEAD = next(reversed(REVISIONS))
 

@@ -28,7 +28,7 @@ from notifykit.flow.due import Advanced, advance_due
 from notifykit.lifecycle.jobs import (
     ClaimedJob,
     DueAdvance,
-    Scope,
+    WorkFilter,
     due_advances,
     due_calls,
     give_back,
@@ -94,7 +94,7 @@ def drain(
         event = yield Work(partial(_event, _transaction_id(only)), write=False)
         if event == ABSENT:
             return DrainReport()
-    return (yield from _Drain(runtime, pace, Scope(event), deadline, options.concurrency).work())
+    return (yield from _Drain(runtime, pace, WorkFilter(event), deadline, options.concurrency).work())
 
 
 def finish(runtime: Runtime[Any]) -> Generator[Work[Any] | Send, Any, None]:
@@ -103,19 +103,19 @@ def finish(runtime: Runtime[Any]) -> Generator[Work[Any] | Send, Any, None]:
     Args:
         runtime: The engine's.
     """
-    yield from _Drain(runtime, Pace(), Scope(), monotonic(), 1).finish()
+    yield from _Drain(runtime, Pace(), WorkFilter(), monotonic(), 1).finish()
 
 
 class _Drain:
     """One drain under way."""
 
     def __init__(
-        self, runtime: Runtime[Any], pace: Pace, scope: Scope, deadline: float | None, concurrency: int
+        self, runtime: Runtime[Any], pace: Pace, only: WorkFilter, deadline: float | None, concurrency: int
     ) -> None:
         self.runtime = runtime
         self.pace = pace
         self.senders = Senders(runtime.hooks, runtime.integrations, runtime.outbox)
-        self.scope = scope
+        self.only = only
         self.deadline = deadline
         self.concurrency = concurrency
         self.advanced = 0
@@ -198,7 +198,7 @@ class _Drain:
     def _advance(self) -> Generator[Work[Any], Any, None]:
         """Move a chunk of runs on; one by one where that fails, so that none holds up the others."""
         try:
-            self._moved((yield from self._bounded(partial(self._advance_due, self.scope))))
+            self._moved((yield from self._bounded(partial(self._advance_due, self.only))))
             return
         except Exception as error:
             self._check(error)
@@ -207,7 +207,7 @@ class _Drain:
             if not self._goes_on():
                 return
             try:
-                self._moved((yield Work(partial(self._advance_due, Scope(job=job[:2])))))
+                self._moved((yield Work(partial(self._advance_due, WorkFilter(job=job.id)))))
             except Exception as error:
                 self._check(error)
                 log(logger, logging.ERROR, "a run cannot go on; it is tried again later", error=error)
@@ -218,11 +218,11 @@ class _Drain:
             self.advanced += advanced.runs
             self.done += advanced.jobs
 
-    def _advance_due(self, scope: Scope, unit: Unit) -> Advanced:
-        return advance_due(unit, limit=unit.chunk, scope=scope)
+    def _advance_due(self, only: WorkFilter, unit: Unit) -> Advanced:
+        return advance_due(unit, limit=unit.chunk, only=only)
 
     def _due_advances(self, unit: Unit) -> list[DueAdvance]:
-        return due_advances(unit, needs=_needs(unit), limit=unit.chunk, scope=self.scope, without=newer(unit))
+        return due_advances(unit, needs=_needs(unit), limit=unit.chunk, only=self.only, without=newer(unit))
 
     def _defer_run(self, job: DueAdvance, problem: str, unit: Unit) -> bool:
         return due.defer(unit, job, _again(unit, job.id, job.attempt + 1), problem)
@@ -265,7 +265,7 @@ class _Drain:
         for lost in (False, True):
             jobs: list[ClaimedJob] = yield Work(partial(self._due_calls, limit, lost))
             for job in jobs:
-                by = replace(self._claimant(1), scope=Scope(job=job[:2]))
+                by = replace(self._claimant(1), only=WorkFilter(job=job.id))
                 try:
                     batch: Batch = yield Work(partial(claim, by=by))
                     whole.add(batch)
@@ -289,12 +289,12 @@ class _Drain:
             at_once,
             self.runtime.stops.last,
             self.deadline,
-            self.scope,
+            self.only,
             lost_first=self.claims % LOST_FIRST == 0,
         )
 
     def _due_calls(self, limit: int, lost: bool, unit: Unit) -> list[ClaimedJob]:
-        return due_calls(unit, needs=_needs(unit), limit=limit, scope=self.scope, without=newer(unit), lost=lost)
+        return due_calls(unit, needs=_needs(unit), limit=limit, only=self.only, without=newer(unit), lost=lost)
 
     def _defer_job(self, job: ClaimedJob, problem: str, unit: Unit) -> Counts | None:
         return claims.defer(unit, job, _again(unit, job.id, job.attempt), problem)
@@ -393,11 +393,11 @@ class _Drain:
 
     def _look(self, unit: Unit) -> tuple[bool, bool, Rest | None]:
         """Whether runs are due to go on, and calls to be made; where none are, what is left."""
-        due = is_due(unit, needs=_needs(unit), scope=self.scope, without=newer(unit))
+        due = is_due(unit, needs=_needs(unit), only=self.only, without=newer(unit))
         return (*due, None if any(due) or self.under_way or self.unrecorded else self._rest(unit))
 
     def _rest(self, unit: Unit) -> Rest:
-        return Rest(waiting_for(unit, self.senders, self.scope.event), _next_due(unit))
+        return Rest(waiting_for(unit, self.senders, self.only.event), _next_due(unit))
 
     def _left(self, unit: Unit) -> Rest:
         """The rest after the budget is spent: nobody counts what may be millions of jobs."""
