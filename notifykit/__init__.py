@@ -37,6 +37,7 @@ from notifykit.events import (
     TriggerProcessed,
     WorkScheduled,
 )
+from notifykit.flow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
 from notifykit.model.codes import Channel
 from notifykit.model.values import (
     UNSET,
@@ -77,7 +78,7 @@ from notifykit.results import (
 from notifykit.signals import AsyncOn, AsyncSignal, On, Signal
 from notifykit.workflow.context import Context
 from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow, WorkflowOptions
-from notifykit.workflow.steps import Chat, Condition, Custom, Delay, Email, InApp, Push, Sms, Step
+from notifykit.workflow.steps import Condition, Step
 
 if TYPE_CHECKING:
     from notifykit.api.aio import AsyncEngine, AsyncNotifier

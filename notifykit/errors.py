@@ -37,6 +37,18 @@ class DefinitionError(NotifyKitError):
     """A workflow is refused at registration: step, template, place, nearest valid name."""
 
 
+class RenderError(NotifyKitError):
+    """A template met something it cannot render; the message names the variable.
+
+    Attributes:
+        variable: The path of the variable that is undefined, or None where that is not the reason.
+    """
+
+    def __init__(self, message: str, *, variable: str | None = None) -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
 class ConfigurationError(NotifyKitError):
     """A URL, extra, provider or option is missing or wrong."""
 

@@ -41,7 +41,6 @@ from notifykit.queries.run_facts import RunFacts
 from notifykit.settings import LEASE
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
-from notifykit.workflow.steps import Custom
 
 LOAD_MESSAGES = Statement(
     select(
@@ -242,8 +241,9 @@ def defer(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> 
 
 
 def _function(delivery: ClaimedDelivery) -> Sender:
-    assert isinstance(delivery.step, Custom)
-    return Sender("", delivery.step.run)
+    function = delivery.step.function
+    assert function is not None
+    return Sender("", function)
 
 
 def _decide(delivery: ClaimedDelivery, sender: Sender | None, choices: Choices, now: datetime) -> Decision | None:

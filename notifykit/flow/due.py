@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
 from notifykit.clock import micros
 from notifykit.flow import apply
-from notifykit.flow.advance import AdvanceContext, advance
-from notifykit.flow.run_columns import Changes, EventContext, RunColumns, facts_of
-from notifykit.flow.trace_log import TraceEntry, TraceLog
+from notifykit.flow.advance import advance
+from notifykit.flow.moving import AdvanceContext
+from notifykit.flow.prefetch import prefetch
+from notifykit.flow.run_columns import Changes, EventContext, RunColumns
+from notifykit.flow.steps import behaviour_of
+from notifykit.flow.trace_log import TraceLog
 from notifykit.lifecycle import traces
 from notifykit.lifecycle.jobs import ALL_WORK, DueAdvance, WorkFilter, drop, due_advances, postpone, redeliver
 from notifykit.lifecycle.runs import SUBSCRIBER_DELETED, drop_ephemeral, fail, lock_runs, stop
@@ -26,7 +30,6 @@ from notifykit.queries import run_facts, versions
 from notifykit.queries.run_facts import RunFacts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import StoredVersion
-from notifykit.workflow.steps import Custom, Delay, Step
 
 FAILED = RunStatus.FAILED.value
 
@@ -74,8 +77,8 @@ def advance_due(unit: Unit, *, limit: int, only: WorkFilter = ALL_WORK) -> Advan
     if gone:
         stop(unit, {run: locked[run] for run in gone}, SUBSCRIBER_DELETED)
     going = [found for found in due.values() if found.person is not None]
-    if going:
-        _move(unit, going)
+    for environment, theirs in groupby(sorted(going, key=_environment), key=_environment):
+        _move(unit.within_environment(environment), list(theirs))
     drop_ephemeral(unit, sorted({job.run for job in mine if job.run in known and _is_ephemeral(known[job.run])}))
     return Advanced(len(due), len(mine))
 
@@ -91,11 +94,16 @@ def _is_queued_again(job: DueAdvance, found: RunFacts) -> bool:
     return record is not None and record.get("delivery") == "queued"
 
 
+def _environment(found: RunFacts) -> int:
+    return found.environment
+
+
 def _is_ephemeral(found: RunFacts) -> bool:
     return found.person is not None and found.person[1].startswith(EPHEMERAL)
 
 
 def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
+    """Move on runs of one environment, whose unit it is."""
     instant = apply.instant_of(unit)
     trace = TraceLog(instant)
     going = [_resume(found, trace) for found in due]
@@ -104,7 +112,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         unit.environment,
         instant,
         unit.registry.functions(),
-        facts_of(unit, [runs for _, runs in groups]),
+        prefetch(unit, [runs for _, runs in groups]),
         trace,
     )
     moved = [advance(runs, position, context) for position, runs in groups]
@@ -160,17 +168,12 @@ def _resume(found: RunFacts, trace: TraceLog) -> _Resumed:
     path = trace.start(records, has_message=sent, reason=reason)
     if record is None:
         return _Resumed(found, found.step, path, over=False)
-    if isinstance(step, Delay):
-        path = trace.finish_step(path, TraceEntry(step.id, "step_completed", None, None, "waited"))
-    over = step.stop_on_fail and _failed(step, record)
+    behaviour = behaviour_of(step)
+    path = behaviour.resume(step, trace, path)
+    over = step.stop_on_fail and behaviour.has_failed(record)
     if over:
         path = trace.with_reason(path, f"step {step.id!r} failed")
     return _Resumed(found, found.step + 1, path, over)
-
-
-def _failed(step: Step, record: object) -> bool:
-    assert isinstance(record, dict)
-    return record["status"] == "failed" if isinstance(step, Custom) else record.get("delivery") in {"failed", "unknown"}
 
 
 def _groups(going: Iterable[_Resumed]) -> list[tuple[int, RunColumns]]:

@@ -11,12 +11,16 @@ from itertools import count
 from typing import Any, Literal
 
 from notifykit.flow import audience, wire
-from notifykit.flow.advance import AdvanceContext, advance
-from notifykit.flow.audience import SubscriberSet, TopicMembers
+from notifykit.flow.advance import advance
 from notifykit.flow.batch import FIND_GIVEN, event_context
+from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.run_columns import Changes, Instant, RunColumns, facts_of
-from notifykit.flow.tenants import TenantSet
+from notifykit.flow.prefetch import prefetch
+from notifykit.flow.run_columns import Changes, Instant, RunColumns
+from notifykit.flow.steps import behaviour_of
+from notifykit.flow.subscriber_set import SubscriberSet
+from notifykit.flow.tenant_set import TenantSet
+from notifykit.flow.topic_members import TopicMembers
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
 from notifykit.model.codes import ChannelCode, RunStatus
@@ -26,7 +30,6 @@ from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
 from notifykit.workflow.preferences import decide
-from notifykit.workflow.steps import Custom
 from notifykit.workflow.stored import Missing
 
 WAITING = RunStatus.WAITING.value
@@ -41,7 +44,6 @@ OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
 }
 UNKNOWN = "unknown until run"
 """The rule of what reads a custom step that has not yet returned."""
-OUTSIDE = "the function runs outside, when a worker takes it"
 ABSENT = "the condition is a function that this process does not have"
 
 
@@ -70,35 +72,35 @@ def explain(
         InputError: A value is refused, or no valid recipient is left.
     """
     unit = replace(unit, dry=True)
-    (request,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
-    if request.error is not None:
-        raise request.error
-    if reason := _refusal(unit, request):
-        return _plan(0, list(_left_out(unit, request, reason)))
-    return _Rehearsal(unit, request).plan()
+    (pending,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
+    if pending.error is not None:
+        raise pending.error
+    if reason := _refusal(unit, pending):
+        return _plan(0, list(_left_out(unit, pending, reason)))
+    return _Rehearsal(unit, pending).plan()
 
 
-def _refusal(unit: Unit, request: PendingTrigger) -> SkipReason | None:
+def _refusal(unit: Unit, pending: PendingTrigger) -> SkipReason | None:
     """Why nothing of the trigger would be stored."""
-    if request.status != "processed":
+    if pending.status != "processed":
         return "inactive"
-    given = request.transaction_id
+    given = pending.transaction_id
     if given is not None and FIND_GIVEN.rows(unit, environment=unit.environment, given=[given]):
         return "duplicate"
     return None
 
 
-def _left_out(unit: Unit, request: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
-    rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
-    for who in [request.only] if request.only is not None else request.audience.named:
+def _left_out(unit: Unit, pending: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
+    rule = "; ".join(map(str, pending.problems)) or f"the transaction id {pending.transaction_id!r} was used before"
+    for who in [pending.only] if pending.only is not None else pending.audience.named:
         yield Planned(who, None, None, "skip", unit.now, reason, rule)
 
 
 class _Rehearsal:
     """One trigger walked through in memory."""
 
-    def __init__(self, unit: Unit, request: PendingTrigger) -> None:
-        self.unit, self.request = unit, request
+    def __init__(self, unit: Unit, pending: PendingTrigger) -> None:
+        self.unit, self.request = unit, pending
         self.subscribers = SubscriberSet(unit)
         self.rows: list[Planned] = []
         self.turn = count()
@@ -107,7 +109,7 @@ class _Rehearsal:
 
     def plan(self) -> Plan:
         runs = self._runs()
-        self.facts = facts_of(self.unit, [runs])
+        self.facts = prefetch(self.unit, [runs])
         self._given_devices()
         heappush(self.queue, _Suspended(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
         while self.queue:
@@ -115,21 +117,21 @@ class _Rehearsal:
         return _plan(len(runs), self.rows)
 
     def _runs(self) -> RunColumns:
-        """Everybody the trigger goes to; on the path, those whom it leaves out."""
-        unit, request, subscribers = self.unit, self.request, self.subscribers
-        who = request.audience
-        topics = TopicMembers.load(unit, [request])
-        audience.address_only([request])
-        subscribers.load([request], [request.named])
-        actor = subscribers.actor(request)
+        """Everybody the trigger goes to; on the way, those whom it leaves out."""
+        unit, pending, subscribers = self.unit, self.request, self.subscribers
+        who = pending.audience
+        topics = TopicMembers.load(unit, [pending])
+        audience.address_only([pending])
+        subscribers.load([pending], [pending.named])
+        actor = subscribers.actor(pending)
         number = 0 if actor is None else actor[0]
-        event = event_context(request, actor, TenantSet.load(unit, [request]).of(request))
-        for problem in request.problems:
+        event = event_context(pending, actor, TenantSet.load(unit, [pending]).of(pending))
+        for problem in pending.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
-        runs = RunColumns(request.pinned)
-        audience.add_recipients(runs, event, subscribers, request.named, (), 0)
+        runs = RunColumns(pending.pinned)
+        audience.add_recipients(runs, event, subscribers, pending.named, (), 0)
         if who.everyone or who.topics:
-            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.subscribers}):
+            for page in audience.pages(unit, topics, pending, number, {person[0] for person in runs.subscribers}):
                 audience.add_page(runs, event, page)
             self._not_served(topics, {person[1] for person in runs.subscribers}, number)
         runs.ids = list(range(1, len(runs) + 1))
@@ -232,8 +234,8 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        if isinstance(step, Custom) or isinstance(step.when, Missing):
-            rule = ABSENT if isinstance(step.when, Missing) else OUTSIDE
+        rule = ABSENT if isinstance(step.when, Missing) else behaviour_of(step).waiting_rule(step)
+        if rule is not None:
             for place in places:
                 who = public_id(runs.subscribers[place][1])
                 self.rows.append(Planned(who, step.id, step.channel, "wait", at, None, rule))
@@ -244,9 +246,9 @@ class _Rehearsal:
             some.subscribers.append(runs.subscribers[place])
             some.payloads.append(runs.payloads[place])
         records = [
-            _delivered(
+            _after_wait(
+                runs.version.workflow,
                 trace.records[runs.paths[place]],
-                step.id,
                 at,
                 {name for who, name in changes.unrenderable if who == place},
             )
@@ -256,21 +258,19 @@ class _Rehearsal:
 
 
 def _unknown(workflow: Workflow[Any, ...], records: Mapping[str, Record]) -> list[str]:
-    """The custom steps whose result nobody knows before they have run."""
-    return [step.id for step in workflow.steps if isinstance(step, Custom) and not step.pure and step.id not in records]
+    """The steps whose result nobody knows before they have run."""
+    return [step.id for step in workflow.steps if behaviour_of(step).is_unknown(step) and step.id not in records]
 
 
-def _delivered(records: Mapping[str, Record], step: str, at: datetime, failed: Collection[str]) -> dict[str, Record]:
-    """Records as they are after a wait: the delay is over, and what was queued has been sent, or has failed."""
-    found: dict[str, Record] = {}
-    for name, record in records.items():
-        if record["status"] == "queued":
-            found[name] = {**record, "delivery": "failed" if name in failed else "sent"}
-        elif name == step and record["status"] == "waiting":
-            found[name] = {**record, "status": "waited", "at": at.isoformat()}
-        else:
-            found[name] = record
-    return found
+def _after_wait(
+    workflow: Workflow[Any, ...], records: Mapping[str, Record], at: datetime, failed: Collection[str]
+) -> dict[str, Record]:
+    """Records as they are when a run goes on: each kind of step says what becomes of its own meanwhile."""
+    steps = {step.id: step for step in workflow.steps}
+    return {
+        name: behaviour_of(steps[name]).assumed(record, at, renders=name not in failed)
+        for name, record in records.items()
+    }
 
 
 def _plan(recipients: int, rows: Sequence[Planned]) -> Plan:

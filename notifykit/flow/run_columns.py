@@ -11,14 +11,14 @@ from notifykit.clock import micros
 from notifykit.ids import transaction_id
 from notifykit.model.codes import RunStatus
 from notifykit.model.values import Json
-from notifykit.queries import facts
-from notifykit.queries.facts import Facts
-from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import StoredVersion
 
 Text = tuple[str | None, str | None, str | None, str | None]
 """The subject, body, call to action and data of an in-app message, as stored."""
 COMPLETED = RunStatus.COMPLETED.value
+
+Indexes = Sequence[int]
+"""Which of some runs: indexes into their columns, ascending."""
 
 
 @dataclass(slots=True)
@@ -92,15 +92,6 @@ class RunColumns:
         )
 
 
-def facts_of(unit: Unit, groups: Sequence[RunColumns]) -> Facts:
-    """What is known of the subscribers of a chunk, whatever its workflows."""
-    return facts.load(
-        unit,
-        {person[0] for runs in groups for person in runs.subscribers},
-        [runs.version.workflow for runs in groups],
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Instant:
     """The moment at which a chunk moves, in the forms that rows and lines want.
@@ -161,3 +152,11 @@ class Changes:
     def of(cls, runs: RunColumns) -> Changes:
         """No change yet: every run would be completed at the end of its steps."""
         return cls(runs, [COMPLETED] * len(runs), [len(runs.version.workflow.steps)] * len(runs))
+
+
+def without(indexes: Indexes, stopped: Sequence[int]) -> Indexes:
+    """Indexes but for some of them."""
+    if not stopped:
+        return indexes
+    gone = set(stopped)
+    return [index for index in indexes if index not in gone]

@@ -1,15 +1,17 @@
-"""Ways: runs that went the same path have the same trace and records, made once for each distinct path in a chunk."""
+"""Paths: runs that went the same way have the same trace and records, made once for each distinct path in a chunk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from notifykit.flow.run_columns import Instant
 from notifykit.model.trace import line
+
+if TYPE_CHECKING:
+    from notifykit.flow.run_columns import Instant
 
 Record = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,38 +49,34 @@ class Facts:
     push: set[int] = field(default_factory=set)
     chat: set[int] = field(default_factory=set)
 
+    def has_address(self, channel: int, person: tuple[object, ...]) -> bool:
+        """Whether a subscriber can be reached on an outside channel."""
+        if channel in ADDRESS:
+            return bool(person[ADDRESS[channel]])
+        return person[0] in (self.push if channel == ChannelCode.PUSH.value else self.chat)
 
-def load(unit: Unit, subscribers: Collection[int], workflows: Collection[Workflow[Any, ...]]) -> Facts:
-    """Load the facts of a chunk: one query for preferences, one for devices where a workflow asks for them.
 
-    Args:
-        unit: Any unit.
-        subscribers: Ids of the subscribers' rows.
-        workflows: What goes to them.
-    """
-    facts = Facts()
-    ids = sorted(subscribers)
+Loader = Callable[[Unit, Sequence[int], Collection[Workflow[Any, ...]], Facts], None]
+"""Reads one kind of facts for the subscribers of a chunk and what goes to them, by one statement."""
+ADDRESS = {ChannelCode.EMAIL.value: 2, ChannelCode.SMS.value: 3}
+"""Where a subscriber row (`subscriber_fields.COLUMNS`) has the address of a channel."""
+
+
+def load_choices(unit: Unit, ids: Sequence[int], workflows: Collection[Workflow[Any, ...]], facts: Facts) -> None:
+    """What subscribers have chosen; of critical workflows nobody is asked."""
     targets = {of_workflow(workflow.key) for workflow in workflows if not workflow.critical}
     if targets and ids:
         for subject, target, channel, enabled in CHOICES.rows(
             unit, environment=unit.environment, ids=ids, targets=sorted(targets | {EVERYTHING})
         ):
             facts.choices.setdefault(channel, {}).setdefault(subject, {})[target] = bool(enabled)
+
+
+def load_devices(unit: Unit, ids: Sequence[int], workflows: Collection[Workflow[Any, ...]], facts: Facts) -> None:
+    """Who has a device or a webhook, where a workflow asks for them."""
     if ids and any(step.channel in DEVICES for workflow in workflows for step in workflow.steps):
         for subscriber, token, credentials in CHANNELS.rows(unit, ids=ids):
             if token:
                 facts.push.add(subscriber)
             elif credentials.get("webhook_url"):
                 facts.chat.add(subscriber)
-    return facts
-
-
-ADDRESS = {ChannelCode.EMAIL.value: 2, ChannelCode.SMS.value: 3}
-"""Where a subscriber row (`subscriber_fields.COLUMNS`) has the address of a channel."""
-
-
-def has_address(facts: Facts, channel: int, person: tuple[object, ...]) -> bool:
-    """Whether a subscriber can be reached on an outside channel."""
-    if channel in ADDRESS:
-        return bool(person[ADDRESS[channel]])
-    return person[0] in (facts.push if channel == ChannelCode.PUSH.value else facts.chat)

@@ -9,17 +9,17 @@ from typing import Any
 
 from jinja2.exceptions import SecurityError, UndefinedError
 
-from notifykit.errors import DefinitionError
+from notifykit.errors import DefinitionError, RenderError
 from notifykit.render import plain
 from notifykit.render.conditions import CompiledCondition, Expression, Function
 from notifykit.render.fields import LAYOUTS, NAMES, Layout
-from notifykit.render.sandbox import PERSONAL, SANDBOX, TEXT_LIMIT, RenderError
+from notifykit.render.sandbox import PERSONAL, SANDBOX, TEXT_LIMIT
 from notifykit.render.templates import SEPARATOR, Chain, chains, joined, roots, undefined
 from notifykit.texts import error_text
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.paths import Path
-from notifykit.workflow.steps import Delay, Step, function_of
+from notifykit.workflow.steps import Step
 
 
 class Rendering:
@@ -146,7 +146,6 @@ class CompiledStep:
         condition: What `when` says, or None.
         rendering: Its templates; None for steps without a channel.
         personal: What it renders differs from one recipient of an event to the next.
-        until: The path to the time that a delay waits for, or None.
         awaited: The run waits for the outcome of this step's message before it goes on.
     """
 
@@ -155,15 +154,14 @@ class CompiledStep:
     condition: CompiledCondition | None
     rendering: Rendering | None
     personal: bool
-    until: Path | None
     awaited: bool
 
     @property
     def reads(self) -> frozenset[str]:
         """The roots that the step needs; all of them where it calls the host."""
-        if function_of(self.step):
+        if self.step.calls_host:
             return frozenset(ROOTS)
-        own = {self.until.root} if self.until else set()
+        own = {path.root for path in self.step.paths.values()}
         return frozenset(own).union(*(one.reads for one in (self.condition, self.rendering) if one))
 
 
@@ -211,7 +209,7 @@ def _compile(workflow: Workflow[Any, ...]) -> Compiled:
         workflow,
         steps,
         reads=frozenset().union(*(step.reads for step in used)),
-        dates=tuple(step.until for step in used if step.until and step.until.root == "payload"),
+        dates=tuple(path for step in used for path in step.step.paths.values() if path.root == "payload"),
     )
 
 
@@ -219,7 +217,7 @@ def _compile_step(
     workflow: Workflow[Any, ...], index: int, step: Step, condition: CompiledCondition | None, awaited: frozenset[str]
 ) -> CompiledStep:
     rendering = None
-    if type(step) in LAYOUTS:
+    if step.kind in LAYOUTS:
         with not_too_deep(place(workflow, step)):
             rendering = Rendering(step, place(workflow, step))
     return CompiledStep(
@@ -228,7 +226,6 @@ def _compile_step(
         condition=condition,
         rendering=rendering,
         personal=bool(rendering and rendering.reads & PERSONAL),
-        until=Path.read(step.until) if isinstance(step, Delay) and step.until is not None else None,
         awaited=step.channel is not None and (step.stop_on_fail or step.id in awaited),
     )
 

@@ -14,7 +14,7 @@ from notifykit.errors import DefinitionError, InputError, nearest
 from notifykit.render.links import TARGETS, is_link, link, may_become_link, redirect
 from notifykit.render.templates import Part, constant, parse
 from notifykit.workflow.payload import plain
-from notifykit.workflow.steps import Chat, Email, InApp, Push, Sms, Step
+from notifykit.workflow.steps import Step
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -72,7 +72,7 @@ class Layout:
         self.place = place
         self.parts: list[Part] = []
         self.trees: list[nodes.Template] = []
-        self._result = LAYOUTS[type(step)](self, step)
+        self._result = LAYOUTS[step.kind](self, step)
 
     def expression(self, text: Callable[[int], str]) -> str:
         """The result as Python source.
@@ -194,7 +194,7 @@ def _button(layout: Layout, given: Any, field: str) -> Value:
     return mapping({"label": layout.text(options["label"], f"{field}.label"), "url": url})
 
 
-def _in_app(layout: Layout, step: InApp) -> Value:
+def _in_app(layout: Layout, step: Any) -> Value:
     subject = Known(None) if step.subject is None else layout.line(step.subject, "subject")
     body = layout.text(step.body, "body")
     actions: dict[str, Value] = {}
@@ -210,27 +210,27 @@ def _in_app(layout: Layout, step: InApp) -> Value:
     return Made((*code, ")"))
 
 
-def _email(layout: Layout, step: Email) -> Value:
+def _email(layout: Layout, step: Any) -> Value:
     html = Known(None) if step.html is None else layout.text(step.html, "html", html=True)
     return mapping(
         {"subject": layout.line(step.subject, "subject"), "text": layout.text(step.body, "body"), "html": html}
     )
 
 
-def _push(layout: Layout, step: Push) -> Value:
+def _push(layout: Layout, step: Any) -> Value:
     texts = {"title": layout.line(step.title, "title"), "body": layout.text(step.body, "body")}
     return mapping(texts | {"data": layout.data(step.data)})
 
 
-def _body(layout: Layout, step: Sms | Chat) -> Value:
+def _body(layout: Layout, step: Any) -> Value:
     return mapping({"body": layout.text(step.body, "body")})
 
 
-LAYOUTS: dict[type[Step], Callable[[Layout, Any], Value]] = {
-    InApp: _in_app,
-    Email: _email,
-    Sms: _body,
-    Push: _push,
-    Chat: _body,
+LAYOUTS: dict[str, Callable[[Layout, Any], Value]] = {
+    "in_app": _in_app,
+    "email": _email,
+    "sms": _body,
+    "push": _push,
+    "chat": _body,
 }
-"""What each channel's rendering is: four columns of the message's row for in-app, named fields for the outside."""
+"""What each kind's rendering is: four columns of the message's row for in-app, named fields for the outside."""

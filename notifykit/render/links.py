@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from notifykit.render.sandbox import RenderError
+from notifykit.errors import RenderError
 
 LINK = re.compile(r"(?:https?://[^\s/\\?#\x00-\x1f\x7f]+|/(?![/\\]))[^\x00-\x1f\x7f]*\Z|/\Z", re.IGNORECASE)
 BEGINNINGS = ("http://", "https://")

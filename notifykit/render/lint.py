@@ -53,8 +53,8 @@ def _variables(whole: Compiled, one: CompiledStep) -> Iterator[tuple[str, Chain,
     if isinstance(one.condition, Expression):
         strange = one.condition.reads.difference(ROOTS)
         yield from ((f"{where}, when", chain, chain.root not in strange) for chain in one.condition.chains)
-    if one.until is not None:
-        yield f"{where}, until", Chain(one.until.root, one.until.keys, True, 1), True
+    for option, path in one.step.paths.items():
+        yield f"{where}, {option}", Chain(path.root, path.keys, True, 1), True
 
 
 def _proposal(name: str, whole: Compiled) -> str:

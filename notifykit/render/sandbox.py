@@ -16,8 +16,6 @@ from jinja2.filters import FILTERS
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from notifykit.errors import NotifyKitError
-
 PERSONAL = frozenset({"subscriber", "steps"})
 """Roots that differ from one recipient of an event to the next."""
 GLOBALS = ("range", "dict", "namespace", "cycler", "joiner")
@@ -41,18 +39,6 @@ METHODS: dict[type, frozenset[str]] = {
     tuple: frozenset({"count", "index"}),
 }
 """The methods that a template may call on plain data."""
-
-
-class RenderError(NotifyKitError):
-    """A template met something it cannot render; the message names the variable.
-
-    Attributes:
-        variable: The path of the variable that is undefined, or None where that is not the reason.
-    """
-
-    def __init__(self, message: str, *, variable: str | None = None) -> None:
-        super().__init__(message)
-        self.variable = variable
 
 
 class Absent(StrictUndefined):

@@ -155,7 +155,7 @@ class _Drain:
         finally:
             self.runtime.unrecorded += self.unrecorded
         for call, outcome in self.unrecorded:
-            logger.error(FORGOTTEN, call.task.key, outcome.ending)
+            logger.error(FORGOTTEN, call.delivery.key, outcome.ending)
 
     def _work(self) -> Generator[Work[Any] | Send, Any, DrainReport]:
         """Advance, then send until that makes more to advance or nothing is left to send; all over again until done."""

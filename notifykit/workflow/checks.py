@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from notifykit.errors import ConfigurationError, DefinitionError, nearest
 from notifykit.model.codes import CHANNELS
 from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.paths import Path
 from notifykit.workflow.payload import check_text
 from notifykit.workflow.secrets import secret_fields
-from notifykit.workflow.span import problem as span_problem
-from notifykit.workflow.steps import KINDS, Custom, Delay, Email, Step, function_name, function_of
+from notifykit.workflow.steps import Step, function_name
 
 NEEDS_LENGTH = 300
 """Characters that a job keeps of the name of the function it needs."""
@@ -33,8 +30,8 @@ def problems(workflow: Workflow[Any, ...]) -> Iterator[str]:
     seen: set[Any] = set()
     steps: tuple[Any, ...] = workflow.steps
     for at, step in enumerate(steps):
-        if not isinstance(step, Step) or type(step) is not KINDS.get(step.kind):
-            names = ", ".join(kind.__name__ for kind in KINDS.values())
+        if not isinstance(step, Step) or type(step) is not Step.kinds.get(step.kind):
+            names = ", ".join(kind.__name__ for kind in Step.kinds.values())
             yield f"{where}, step {at}: a step is expected ({names}), not {step!r}"
             continue
         place = f"{where}, step {step.id!r}"
@@ -101,51 +98,6 @@ def _payload(workflow: Workflow[Any, ...]) -> Iterator[str]:
 
 
 def _step(workflow: str, step: Step) -> Iterator[str]:
-    for flag in ("active", "stop_on_fail"):
-        if not isinstance(getattr(step, flag), bool):
-            yield f"{flag} must be True or False, not {getattr(step, flag)!r}"
-    yield from _when(step.when)
-    if function_of(step) and len(function_name(workflow, step.id)) > NEEDS_LENGTH:
+    yield from step.problems()
+    if step.calls_host and len(function_name(workflow, step.id)) > NEEDS_LENGTH:
         yield f"the workflow's key and the id of a step with a function may have {NEEDS_LENGTH - 1} characters together"
-    yield from CHECKS.get(type(step), lambda _: ())(step)
-
-
-def _when(when: Any) -> Iterator[str]:
-    if isinstance(when, str):
-        if not when.strip():
-            yield "when: the condition is empty; leave it out for none"
-    elif when is not None and not callable(when):
-        yield f"when: an expression or a function is expected, not {when!r}"
-    elif inspect.iscoroutinefunction(when):
-        yield "when: a condition must be a plain function, not a coroutine"
-
-
-def _email(step: Email) -> Iterator[str]:
-    subject: Any = step.subject
-    if not isinstance(subject, str) or not subject.strip():
-        yield "subject: an e-mail needs one"
-
-
-def _delay(step: Delay) -> Iterator[str]:
-    if step.until is None and not step.span:
-        yield "a delay needs a span, such as minutes=10, or until='payload.send_at'"
-    elif step.until is not None and step.span:
-        yield "a delay has a span or `until`, not both"
-    elif step.until is None:
-        if found := span_problem(step.span):
-            yield found
-    else:
-        try:
-            Path.read(step.until)
-        except DefinitionError as error:
-            yield f"until: {error}"
-
-
-def _custom(step: Any) -> Iterator[str]:
-    if not callable(step.run):
-        yield f"run: a function is expected, not {step.run!r}"
-    if not isinstance(step.pure, bool):
-        yield f"pure must be True or False, not {step.pure!r}"
-
-
-CHECKS: dict[type[Step], Callable[[Any], Iterator[str]]] = {Email: _email, Delay: _delay, Custom: _custom}

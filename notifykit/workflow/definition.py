@@ -49,7 +49,7 @@ class Workflow(Generic[M, P]):
         preferences: Channels that are off (or on) unless a subscriber chooses otherwise.
 
     Example:
-        >>> from notifykit.workflow.steps import InApp
+        >>> from notifykit import InApp
         >>> welcome = Workflow("welcome", steps=[InApp("bell", body="Hello {{ subscriber.first_name }}")])
         >>> welcome(plan="free").payload
         {'plan': 'free'}

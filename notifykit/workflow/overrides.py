@@ -12,7 +12,7 @@ from notifykit.texts import label, quoted
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import plain
 from notifykit.workflow.span import UNITS, problem
-from notifykit.workflow.steps import Delay, Step
+from notifykit.workflow.steps import Step
 
 Check = Callable[[Any, str], Any]
 """Takes a value and its path, gives what is kept of it, raises InputError."""
@@ -160,7 +160,7 @@ def for_step(overrides: Json | None, step: Step) -> Json:
     if not overrides:
         return {}
     general, own = overrides.get(step.kind), (overrides.get(STEPS) or {}).get(step.id)
-    if isinstance(step, Delay) and step.until is not None:
+    if not step.takes_general_overrides:
         general = None
     return {**(general or {}), **(own or {})}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import function_name, function_of
+from notifykit.workflow.steps import function_name
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Registry:
                 function_name(key, step.id)
                 for key, workflow in self.registered.items()
                 for step in workflow.steps
-                if function_of(step)
+                if step.calls_host
             )
         return self._functions
 

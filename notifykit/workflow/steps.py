@@ -1,23 +1,29 @@
-"""The steps of a workflow."""
+"""What all steps of a workflow have. The kinds themselves are files of their own in `notifykit/flow/steps/`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from notifykit.model.codes import Channel
 from notifykit.model.values import Json, Value
 from notifykit.workflow.context import Context
-from notifykit.workflow.span import UNITS
+from notifykit.workflow.paths import Path
 
 Condition: TypeAlias = str | Callable[[Context[Any]], bool]
 """A Jinja expression (stored, checked at registration), or a function of the host."""
+RECORD = ("status", "reason", "at")
+"""Fields that the record of every finished step has."""
+NOT_DELIVERED = '{"delivery":null,"seen":false,"read":false}'
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Step(Value):
     """What every step has. Not generic: with `Sequence[Step[M]]` mypy would infer `Workflow[Any]` and check nothing.
+
+    A kind of step is a subclass with a `kind` of its own; its behaviour stands in the table of `notifykit.flow.steps`.
 
     Attributes:
         id: The name by which templates and conditions speak of it: `steps.<id>`.
@@ -28,6 +34,16 @@ class Step(Value):
 
     kind: ClassVar[str] = ""
     channel: ClassVar[Channel | None] = None
+    kinds: ClassVar[dict[str, type[Step]]] = {}
+    """Every kind of step by the name it is stored under."""
+    record: ClassVar[tuple[str, ...] | None] = ()
+    """The fields of `steps.<id>` besides status, reason and at; None: a function decides."""
+    empty_record: ClassVar[str] = "{}"
+    """What they are where the step did nothing, as JSON."""
+    skipped: ClassVar[str] = "step_skipped"
+    """The trace's word for a step that did nothing."""
+    failed: ClassVar[str] = "step_failed"
+    """The trace's word for a step that failed."""
 
     id: str
     _: KW_ONLY
@@ -35,150 +51,63 @@ class Step(Value):
     active: bool = True
     stop_on_fail: bool = False
 
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class InApp(Step):
-    """A message in the subscriber's inbox.
-
-    Attributes:
-        body: A template.
-        subject: A template, or None.
-        redirect: Where a click leads: a URL, or `{"url": ..., "target": "_blank"}`.
-        primary: A button: `{"label": ..., "url": ...}`.
-        secondary: The other button.
-        data: Facts for the host's own front end; texts in it are templates.
-
-    Example:
-        >>> InApp("bell", subject="Shipped", body="Order {{ payload.order }} is on its way", redirect="/orders").id
-        'bell'
-    """
-
-    kind: ClassVar[str] = "in_app"
-    channel: ClassVar[Channel | None] = "in_app"
-
-    body: str = ""
-    subject: str | None = None
-    redirect: str | Json | None = None
-    primary: Json | None = None
-    secondary: Json | None = None
-    data: Json | None = None
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Email(Step):
-    """An e-mail.
-
-    Attributes:
-        subject: A template; an e-mail needs one.
-        body: The text, a template.
-        html: The same as HTML, a template; the only text in which what is filled in is escaped.
-    """
-
-    kind: ClassVar[str] = "email"
-    channel: ClassVar[Channel | None] = "email"
-
-    subject: str = ""
-    body: str = ""
-    html: str | None = None
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Sms(Step):
-    """A text message; `body` is a template."""
-
-    kind: ClassVar[str] = "sms"
-    channel: ClassVar[Channel | None] = "sms"
-
-    body: str = ""
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Push(Step):
-    """A push notification; `title`, `body` and the texts in `data` are templates."""
-
-    kind: ClassVar[str] = "push"
-    channel: ClassVar[Channel | None] = "push"
-
-    title: str = ""
-    body: str = ""
-    data: Json | None = None
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Chat(Step):
-    """A chat message; `body` is a template."""
-
-    kind: ClassVar[str] = "chat"
-    channel: ClassVar[Channel | None] = "chat"
-
-    body: str = ""
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Delay(Step):
-    """A pause: for a span, or until a time that stands in the payload.
-
-    Attributes:
-        until: A path from a root of templates to an ISO 8601 time, such as `payload.send_at`; instead of a span.
-        seconds: The units add up: `Delay("wait", hours=1, minutes=30)`.
-        months: Those of the calendar.
-    """
-
-    kind: ClassVar[str] = "delay"
-
-    until: str | None = None
-    seconds: float | None = None
-    minutes: float | None = None
-    hours: float | None = None
-    days: float | None = None
-    weeks: float | None = None
-    months: int | None = None
+    def __init_subclass__(cls) -> None:
+        """Know the kind."""
+        if cls.kind:
+            Step.kinds.setdefault(cls.kind, cls)
 
     @property
-    def span(self) -> dict[str, float]:
-        """The units that were given, with their amounts."""
-        return {unit: amount for unit in UNITS if (amount := getattr(self, unit)) is not None}
+    def function(self) -> Callable[[Context[Any]], Json | None] | None:
+        """The function of the host that the step calls, besides its condition."""
+        return None
+
+    @property
+    def calls_host(self) -> bool:
+        """Whether the step calls a function of the host: its own, or its condition."""
+        return self.function is not None or callable(self.when)
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """By option, where the times stand that the step waits for."""
+        return {}
+
+    @property
+    def takes_general_overrides(self) -> bool:
+        """Whether a trigger's overrides of the whole kind change this step too."""
+        return True
+
+    def problems(self) -> Iterator[str]:
+        """What registration refuses about the step itself, a sentence each."""
+        for flag in ("active", "stop_on_fail"):
+            if not isinstance(getattr(self, flag), bool):
+                yield f"{flag} must be True or False, not {getattr(self, flag)!r}"
+        yield from _when(self.when)
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Custom(Step):
-    """A function of the host.
+class ChannelStep(Step):
+    """A step that makes a message."""
 
-    It runs outside any transaction, at least once, with a stable key; what it returns is in `steps.<id>`.
-
-    Attributes:
-        run: Gets a `Context`, returns fields for the step's record or None.
-        pure: It only computes: it is called inline, and may be called again with the same data.
-    """
-
-    kind: ClassVar[str] = "custom"
-
-    run: Callable[[Context[Any]], Json | None] = field(kw_only=False)
-    pure: bool = False
-
-
-KINDS: dict[str, type[Step]] = {step.kind: step for step in (InApp, Email, Sms, Push, Chat, Delay, Custom)}
-"""Every kind of step by the name it is stored under."""
-
-
-RECORD = ("status", "reason", "at")
-"""Fields that the record of every finished step has."""
-CHANNEL_RECORD = (*RECORD, "delivery", "seen", "read")
-DELAY_RECORD = (*RECORD, "until", "duration")
+    record: ClassVar[tuple[str, ...] | None] = ("delivery", "seen", "read")
+    empty_record: ClassVar[str] = NOT_DELIVERED
+    skipped: ClassVar[str] = "message_skipped"
+    failed: ClassVar[str] = "message_failed"
 
 
 def record_fields(step: Step) -> tuple[str, ...] | None:
-    """The fields of `steps.<id>` once a step has finished; None for a `Custom`, whose function decides."""
-    if isinstance(step, Custom):
-        return None
-    return DELAY_RECORD if isinstance(step, Delay) else CHANNEL_RECORD
-
-
-def function_of(step: Step) -> bool:
-    """Whether a step calls the host: its condition is a function, or it is a `Custom`."""
-    return isinstance(step, Custom) or callable(step.when)
+    """The fields of `steps.<id>` once a step has finished; None where a function decides."""
+    return None if step.record is None else (*RECORD, *step.record)
 
 
 def function_name(workflow: str, step: str) -> str:
     """The name under which a step's function is referenced, such as `order-shipped/mail`."""
     return f"{workflow}/{step}"
+
+
+def _when(when: Any) -> Iterator[str]:
+    if isinstance(when, str):
+        if not when.strip():
+            yield "when: the condition is empty; leave it out for none"
+    elif when is not None and not callable(when):
+        yield f"when: an expression or a function is expected, not {when!r}"
+    elif inspect.iscoroutinefunction(when):
+        yield "when: a condition must be a plain function, not a coroutine"

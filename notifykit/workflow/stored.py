@@ -11,7 +11,7 @@ from notifykit.workflow.definition import Workflow
 from notifykit.workflow.dumped import FUNCTION
 from notifykit.workflow.registry import Registry
 from notifykit.workflow.shape import Outline
-from notifykit.workflow.steps import KINDS, Custom, Step
+from notifykit.workflow.steps import Step
 
 OPTIONS = frozenset({"name", "group", "tags", "active", "critical", "preferences", "payload", "steps"})
 NEWER = "{!r} was stored by a newer notifykit; upgrade this process"
@@ -85,7 +85,7 @@ def outline(key: str, definition: Mapping[str, Any]) -> Workflow[Any, ...]:
 def _load_step(workflow: str, stored: Mapping[str, Any], code: Workflow[Any, ...] | None) -> Step:
     options = dict(stored)
     kind = options.pop("kind")
-    made = KINDS.get(kind)
+    made = Step.kinds.get(kind)
     unknown = options.keys() - {option.name for option in fields(made)} if made else {kind}
     if made is None or unknown:
         raise ConfigurationError(f"workflow {workflow!r}, step {stored.get('id')!r}: {NEWER.format(min(unknown))}")
@@ -94,6 +94,4 @@ def _load_step(workflow: str, stored: Mapping[str, Any], code: Workflow[Any, ...
         if option in options and isinstance(options[option], Mapping):
             found = getattr(twin, option, None)
             options[option] = found if callable(found) else Missing(options[option][FUNCTION])
-    if made is Custom:
-        return Custom(options.pop("id"), options.pop("run"), **options)
     return made(**options)

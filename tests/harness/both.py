@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeVar
 import sqlalchemy as sa
 
 import notifykit as nk
+from notifykit.api.aio import AsyncNotifier
 from notifykit.testing import FakeClock
+from notifykit.unit_of_work.async_contexts import AsyncNamespace
 from tests.harness.outside import Outside
 
 Notifier = Literal["sync", "async"]
@@ -71,8 +73,7 @@ async def _next(pages: AsyncIterator[Any]) -> Any:
 
 def is_awaited(value: Any) -> bool:
     """Whether it is an awaited notifier or a namespace of one."""
-    kind = type(value)
-    return kind.__module__.startswith("notifykit") and kind.__name__.startswith("Async")
+    return isinstance(value, AsyncNotifier | AsyncNamespace)
 
 
 class Both:

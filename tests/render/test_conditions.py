@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit.errors import DefinitionError
+from notifykit.flow.steps import Custom, Delay, Email, InApp
 from notifykit.render.compiled import compiled
 from notifykit.render.lint import check
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
-from notifykit.workflow.steps import Custom, Delay, Email, InApp
 from notifykit.workflow.stored import load
 
 SCOPE = {

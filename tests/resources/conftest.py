@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from notifykit.clock import micros
+from notifykit.flow.steps import Email, InApp
 from notifykit.ids import encode_id, step_key
 from notifykit.model import Content, DeliveryAttempt, Event, Message, Run, metadata
 from notifykit.model.codes import AttemptClass, ChannelCode, MessageStatus, RunStatus
@@ -34,7 +35,6 @@ from notifykit.testing.clock import FakeClock
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
-from notifykit.workflow.steps import Email, InApp
 from tests.harness import databases
 
 T = TypeVar("T")

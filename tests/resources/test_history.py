@@ -8,6 +8,7 @@ import pytest
 from notifykit import errors
 from notifykit.clock import from_micros, micros
 from notifykit.events import MessageQueued
+from notifykit.flow.steps import Push
 from notifykit.ids import decode_id, encode_id
 from notifykit.lifecycle.enqueuing import NewJob, enqueue
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
@@ -15,7 +16,6 @@ from notifykit.model.trace import Line, line
 from notifykit.resources.executions import merged
 from notifykit.resources.messages import shortened
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import Push
 from tests.resources.conftest import House, attempted, news
 
 push = Workflow("push", steps=[Push("tap", body="b")])

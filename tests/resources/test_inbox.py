@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from notifykit import errors
 from notifykit.events import MessageRead, MessageSeen
+from notifykit.flow.steps import InApp
 from notifykit.model.codes import MessageStatus
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.steps import InApp
 from tests.resources.conftest import House, news
 
 

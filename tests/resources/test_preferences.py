@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from notifykit import errors
+from notifykit.flow.steps import Chat, Email, InApp, Sms
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
-from notifykit.workflow.steps import Chat, Email, InApp, Sms
 from tests.resources.conftest import House
 
 digest = Workflow(

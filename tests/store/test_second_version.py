@@ -1,4 +1,4 @@
-"""A database of the first version, with rows, becomes one of the second: as it would have been made, and nothing lost."""
+"""A database of the first version, with rows, becomes one of the second, as it is made now, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ pytestmark = [  # of connections that were lost, and of finalizers that were int
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-OURS = ("notifykit/store/", "notifykit/notifiers/")
+OURS = ("notifykit/store/", "notifykit/unit_of_work/")
 THEIRS = ("sqlalchemy/",)
 hello = nk.Workflow("hello", steps=[nk.InApp("bell", body="Hello")])
 Call = Callable[[nk.Engine, str], object]

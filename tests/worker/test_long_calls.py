@@ -81,7 +81,7 @@ def calling_renew(monkeypatch: pytest.MonkeyPatch, leases: list[Any]) -> Any:
 
     def heard(unit: Any, jobs: Any, lease_until: Any) -> None:
         renew(unit, jobs, lease_until)
-        unit.effects.commits.append(lambda: leases.append(lease_until))
+        unit.effects.on_commit.append(lambda: leases.append(lease_until))
 
     monkeypatch.setattr(claiming, "renew", heard)
     return renew

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from notifykit.errors import InputError
+from notifykit.flow.steps import Delay, Email, InApp, Sms
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.overrides import check, for_step
-from notifykit.workflow.steps import Delay, Email, InApp, Sms
 
 WORKFLOW = Workflow(
     "k",

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from notifykit.errors import ConfigurationError, PayloadError
+from notifykit.flow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
 from notifykit.model.codes import CHANNELS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry, StoredVersion
-from notifykit.workflow.steps import Chat, Custom, Delay, Email, InApp, Push, Sms
 from notifykit.workflow.stored import Missing, load
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)

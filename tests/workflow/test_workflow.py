@@ -11,8 +11,8 @@ from sqlmodel import Field as Column
 from sqlmodel import SQLModel
 
 from notifykit.errors import InputError, PayloadError
+from notifykit.flow.steps import InApp
 from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow
-from notifykit.workflow.steps import InApp
 
 
 class Shipped(BaseModel):

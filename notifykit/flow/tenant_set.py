@@ -1,4 +1,4 @@
-"""The tenants of a chunk, each as of its event."""
+"""The tenants of a chunk: each as of its event."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class TenantSet:
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, unit: Unit, requests: Sequence[PendingTrigger]) -> TenantSet:
-        """Read the tenants that the requests name."""
-        keys = {request.tenant[0] for request in requests if request.tenant}
+    def load(cls, unit: Unit, triggers: Sequence[PendingTrigger]) -> TenantSet:
+        """Read the tenants that the triggers name."""
+        keys = {pending.tenant[0] for pending in triggers if pending.tenant}
         if not keys:
             return cls()
         rows = FIND_TENANTS.rows(unit, environment=unit.environment, keys=sorted(keys))
         return cls({key: TenantRow(number, key, name, data) for key, number, name, data in rows})
 
-    def of(self, request: PendingTrigger) -> TenantRow | None:
+    def of(self, pending: PendingTrigger) -> TenantRow | None:
         """The tenant of an event, what it gives laid over."""
-        if request.tenant is None:
+        if pending.tenant is None:
             return None
-        identifier, changes = request.tenant
+        identifier, changes = pending.tenant
         row = self.rows[identifier]
         if any(getattr(row, name) != value for name, value in changes.items()):
             row = self.rows[identifier] = TenantRow(
