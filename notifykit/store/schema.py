@@ -140,7 +140,7 @@ def refuse(found: str | None, dialect: Dialect, migrate: Migrate) -> None:
         raise SchemaError(
             f"{dialect.where} {state(found)}, and migrate='never' makes none: call notify.migrate() once."
         )
-    if migrate == "auto" and found is not None and dialect.name != "sqlite":
+    if migrate == "auto" and found is not None and not dialect.is_embedded:
         raise SchemaError(
             f"{dialect.where} {state(found)}: call notify.migrate() once, when you deploy, or open the engine with "
             "migrate='always'."

@@ -125,5 +125,5 @@ class AsyncVerbLock:
         if there is not None and there.owner == current_owner() and not there.is_gone():
             yield
             return
-        async with self._turns.taken(patient=True):
+        async with self._turns.taken(for_ever=True):
             yield

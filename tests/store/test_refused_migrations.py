@@ -13,8 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.store import hilo as blocks
-from notifykit.store import schema
+from notifykit.store import hilo, schema
 from notifykit.store.database import Database
 from notifykit.store.mariadb import _lock_name
 from notifykit.store.postgres import SCHEMA_LOCK
@@ -126,7 +125,7 @@ LOCKS = {
 def test_another_process_that_does_not_end(
     kind: str, url_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BUSY_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(hilo, "BUSY_TIMEOUT", timedelta(seconds=1))
     url = url_of(kind)
     bare(url)
     other = Database.open(url)
@@ -142,7 +141,7 @@ def test_another_process_that_does_not_end(
 def test_a_transaction_that_uses_the_tables_does_not_end(
     kind: str, url_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BUSY_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(hilo, "BUSY_TIMEOUT", timedelta(seconds=1))
     url = url_of(kind)
     made(url, schema.HEAD)
     other = Database.open(url)
@@ -202,7 +201,7 @@ def test_a_full_disk(url_of: Callable[[str], str]) -> None:
     ("wrong", "said"),
     [
         (lambda op: op.drop_column("notifykit_nowhere", "name"), "call notify.migrate() again"),
-        (lambda op: op.execute(sa.insert(schema.versions).values(version_num="0001")), "call notify.migrate() again"),
+        (lambda op: op.execute(sa.insert(schema.versions).values(version_num="0002")), "call notify.migrate() again"),
         (lambda op: {}["config"], "could not be brought to version 0003: 'config'"),
         (lambda op: op.create_table(later.TABLE, sa.Column("id")), "call notify.migrate() again"),
     ],
