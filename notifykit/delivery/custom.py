@@ -23,22 +23,18 @@ from notifykit.texts import error_text
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.context import Context, context_of, fields_returned
 
-RESULTS = Statement(
-    select(col(Run.id), col(Run.environment), col(Run.results), col(Run.status), col(Run.step)).where(
-        any_of(Run.id, "ids")
-    )
-)
+RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
-
 COMPLETED = "completed"
+ADVANCE = JobKind.ADVANCE.value
 
 
-def context(delivery: ClaimedDelivery) -> Context[Any]:
+def step_context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
+    return context_of(delivery.workflow.adapter, delivery.scope, delivery.key)
 
 
-def checked(step: str, answer: Any) -> Mapping[str, Any]:
+def result_fields(step: str, answer: Any) -> Mapping[str, Any]:
     """A function's result as plain JSON.
 
     Args:
@@ -54,34 +50,34 @@ def checked(step: str, answer: Any) -> Mapping[str, Any]:
         raise PermanentDeliveryError(error_text(error)) from error
 
 
-def complete(unit: Unit, entries: Sequence[tuple[ClaimedDelivery, Decision, Outcome | None]]) -> int:
+def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outcome | None]]) -> int:
     """Keep the results of custom steps, and let their runs go on from there.
 
     Args:
-        unit: The unit in which their jobs were finished or put off, fenced, and their runs locked.
-        entries: The steps that this process called.
+        unit: The unit in which their jobs were finished or deferred, fenced, and their runs locked.
+        results: The steps that this process called.
 
     Returns:
         How many runs go on; one that was stopped meanwhile does not.
     """
-    if not entries:
+    if not results:
         return 0
     traces.append(
-        unit, [(delivery.job.run, _line(unit, delivery, decision, outcome)) for delivery, decision, outcome in entries]
+        unit, [(delivery.job.run, _line(unit, delivery, decision, outcome)) for delivery, decision, outcome in results]
     )
     done = {
         delivery.job.run: (delivery, _record(unit, decision, outcome))
-        for delivery, decision, outcome in entries
+        for delivery, decision, outcome in results
         if decision.status
     }
     if not done:
         return 0
     kept, jobs = [], []
-    for run, environment, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
-        delivery, made = done[run]
-        kept.append({"row": run, "results": results | {delivery.step.id: made}})
+    for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
+        delivery, record = done[run]
+        kept.append({"row": run, "results": records | {delivery.step.id: record}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(NewJob(delivery.job.id, environment, unit.now, JobKind.ADVANCE.value, run, step))
+            jobs.append(NewJob(delivery.job.id, delivery.facts.environment, unit.now, ADVANCE, run, step))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
     enqueue(unit, jobs)
     return len(jobs)
@@ -98,6 +94,6 @@ def _line(unit: Unit, delivery: ClaimedDelivery, decision: Decision, outcome: Ou
     if decision.status is not None:
         kind = "step_completed" if decision.status is MessageStatus.SENT else "step_failed"
         return line(at, step, kind, decision.reason)
-    if outcome is None or outcome.ending != "transient":
+    if outcome is None or outcome.kind != "transient":
         return ""
     return line(at, step, "attempt", outcome.error, {"attempt": delivery.job.attempt, "outcome": "transient"})

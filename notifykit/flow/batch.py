@@ -202,7 +202,8 @@ class BatchWriter:
         unit = self.unit
         instant = apply.instant_of(unit)
         trace = TraceLog(instant)
-        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), prefetch(unit, chunk), trace)
+        facts = prefetch(unit, unit.environment, chunk)
+        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), facts, trace)
         apply.store_new(unit, [advance(runs, 0, context) for runs in chunk], trace)
         if self.has_addresses:
             drop_ephemeral(unit, [number for runs in chunk for number in runs.ids])

@@ -23,14 +23,13 @@ from notifykit.flow.tenant_set import TenantSet
 from notifykit.flow.topic_members import TopicMembers
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
-from notifykit.model.codes import ChannelCode, RunStatus
+from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import public_id
 from notifykit.plan import Plan, Planned, SkipReason
 from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
-from notifykit.workflow.preferences import decide
-from notifykit.workflow.stored import Missing
+from notifykit.workflow.serialization import MissingFunction
 
 WAITING = RunStatus.WAITING.value
 OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
@@ -109,7 +108,7 @@ class _Rehearsal:
 
     def plan(self) -> Plan:
         runs = self._runs()
-        self.facts = prefetch(self.unit, [runs])
+        self.facts = prefetch(self.unit, self.unit.environment, [runs])
         self._given_devices()
         heappush(self.queue, _Suspended(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
         while self.queue:
@@ -156,11 +155,8 @@ class _Rehearsal:
     def _given_devices(self) -> None:
         """Channels given with this very trigger count as if they were stored."""
         for state in self.subscribers.states.values():
-            for channel in (channel for given in state.given for channel in given.channels):
-                if channel.tokens:
-                    self.facts.push.add(state.row[0])
-                if channel.credentials.get("webhook_url"):
-                    self.facts.chat.add(state.row[0])
+            for given in state.given:
+                self.facts.addresses.add(state.row[0], given.channels)
 
     def _move(self, standing: _Suspended) -> None:
         """Move runs at one moment, note what happens, and let those that wait stand where they go on."""
@@ -197,12 +193,8 @@ class _Rehearsal:
         )
 
     def _allowed_by(self, runs: RunColumns, place: int, channel: Any) -> str:
-        workflow = runs.version.workflow
-        choices = self.facts.choices.get(ChannelCode.of(channel).value, {}).get(runs.subscribers[place][0], {})
-        decision = decide(
-            channel, workflow=workflow.key, critical=workflow.critical, defaults=workflow.preferences, choices=choices
-        )
-        return str(decision.rule)
+        preferences = self.facts.preferences.of(runs.version.workflow, channel)
+        return preferences.decision(runs.subscribers[place][0], runs.events[place].tenant_id).rule
 
     @staticmethod
     def _reads_unknown(workflow: Workflow[Any, ...], step_id: str, records: Mapping[str, Record]) -> bool:
@@ -234,7 +226,7 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        rule = ABSENT if isinstance(step.when, Missing) else behaviour_of(step).waiting_rule(step)
+        rule = ABSENT if isinstance(step.when, MissingFunction) else behaviour_of(step).waiting_rule(step)
         if rule is not None:
             for place in places:
                 who = public_id(runs.subscribers[place][1])

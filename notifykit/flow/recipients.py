@@ -231,7 +231,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     if not isinstance(own, Mapping):
         return f"a mapping is expected, not {type(own).__name__}"
     try:
-        merged = workflow.plain({**payload, **own})
+        merged = workflow.serialize({**payload, **own})
         for date in compiled(workflow).dates:
             date.moment({"payload": merged})
     except InputError as error:
@@ -240,7 +240,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
 
 
 def _select(unit: Unit, pending: PendingTrigger, audience: Audience, query: SelectBase, path: str) -> None:
-    """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
+    """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows."""
     audience.selected = True
     with _explained(unit, path):
         result = unit.connection.execute(cast("Executable", query))

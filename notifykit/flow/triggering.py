@@ -22,7 +22,7 @@ from notifykit.flow.topic_members import PRELOADED, TopicMembers
 from notifykit.flow.validation import validate
 from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone
-from notifykit.queries.facts import DEVICES
+from notifykit.queries.addresses import DEVICE_CHANNELS
 from notifykit.results import BulkResult, Problem, TriggerResult
 from notifykit.unit_of_work.pull_buffer import PullBuffer, next_batch
 from notifykit.unit_of_work.unit import Unit
@@ -162,7 +162,8 @@ class _Reached:
         number = pending.pinned.version_id
         uses = self.versions.get(number)
         if uses is None:
-            uses = self.versions[number] = any(step.channel in DEVICES for step in pending.pinned.workflow.steps)
+            steps = pending.pinned.workflow.steps
+            uses = self.versions[number] = any(step.channel in DEVICE_CHANNELS for step in steps)
         if uses and pending.only is not None:
             self.keys.add(pending.only)
         elif uses:

@@ -170,7 +170,7 @@ def _payload(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
         workflow = group[0].pinned.workflow
         dates = compiled(workflow).dates
         for pending, found in zip(
-            group, workflow.plain_texts([each.request.get("payload") for each in group]), strict=True
+            group, workflow.serialize_many([each.request.get("payload") for each in group]), strict=True
         ):
             if isinstance(found, PayloadError):
                 for name, message in _bad_fields(found):
@@ -187,7 +187,7 @@ def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
 
 
 def _date(pending: PendingTrigger, date: Path) -> None:
-    """A date that a delay waits for is there when the event comes in (D10)."""
+    """Refuse an event without the date that a delay of it waits for: later nobody could be told."""
     try:
         date.moment({"payload": pending.payload})
     except InputError as error:

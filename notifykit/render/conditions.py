@@ -16,8 +16,8 @@ from notifykit.render.templates import Chain, chains, parse_expression, roots, u
 from notifykit.texts import error_text, sanitize
 from notifykit.workflow.context import ROOTS, context_of
 from notifykit.workflow.definition import Workflow
+from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.steps import function_name
-from notifykit.workflow.stored import Missing
 
 Verdict = tuple[bool, str | None]
 """Whether a condition passes, and why it could not be evaluated where it could not."""
@@ -128,14 +128,14 @@ class Function(CompiledCondition):
     @property
     def missing(self) -> bool:
         """This process does not have the function."""
-        return isinstance(self._call, Missing)
+        return isinstance(self._call, MissingFunction)
 
     def judge(self, scope: Mapping[str, Any]) -> Judge:
         """Bind the function."""
 
         def judge() -> Verdict:
             try:
-                answer = self._call(context_of(self._workflow.shape, scope))
+                answer = self._call(context_of(self._workflow.adapter, scope))
                 if type(answer) is CoroutineType:
                     answer.close()
                     return False, f"{self.function} is a coroutine; a condition must be a plain function"

@@ -296,7 +296,7 @@ def _message(row: tuple[Any, ...], version: StoredVersion, definition: Workflow[
         id=encode_id("msg", number),
         subject=subject,
         body=body or "",
-        payload=payload if definition is None else definition.typed(payload),
+        payload=payload if definition is None else definition.deserialize(payload),
         data=data or {},
         transaction_id=transaction_id(given, event_id),
         workflow=version.workflow.key,

@@ -22,7 +22,7 @@ class InOrder(MutableSet[Any]):
     _numbers = count()
 
     def __init__(self) -> None:
-        """No members."""
+        """An empty set."""
         self._places: dict[Any, int] = {}
 
     def add(self, value: Any) -> None:
@@ -65,7 +65,7 @@ class ObservedSignal(NamedSignal):
     set_class = InOrder  # type: ignore[assignment]  # blinker asks for the methods of a set only
 
     def __init__(self, name: str, doc: str | None, *, awaited: bool) -> None:
-        """No receivers."""
+        """A signal that nobody receives yet."""
         super().__init__(name, doc)
         self._awaited = awaited
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, StaticPool, event
 from sqlalchemy.exc import DBAPIError
@@ -44,7 +45,7 @@ OPEN_TRANSACTION = (
 )
 
 
-def _observed(connection: Connection) -> bool:
+def _is_observed(connection: Connection) -> bool:
     """Whether a log or a listener wants to see every statement."""
     seen: Any = connection.dispatch
     return bool(connection._echo or seen.before_cursor_execute or seen.after_cursor_execute)
@@ -98,6 +99,7 @@ class SqliteDialect(Dialect):
         super().__init__(core, where)
         self.own = own
         self._is_quick = own and core.driver == "pysqlite"
+        self._quick: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
         self._writer: Engine | None = None
 
     def change(self, connection: Connection, text: str, arguments: Any) -> int:
@@ -106,7 +108,7 @@ class SqliteDialect(Dialect):
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
         """
-        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+        if not self._runs_at_cursor(connection):
             return super().change(connection, text, arguments)
         return int(self._at_cursor(connection, text, arguments))
 
@@ -116,10 +118,19 @@ class SqliteDialect(Dialect):
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
         """
-        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+        if not self._runs_at_cursor(connection):
             return super().fetch(connection, text, arguments)
         found: list[tuple[Any, ...]] = self._at_cursor(connection, text, arguments, rows=True)
         return found
+
+    def _runs_at_cursor(self, connection: Connection) -> bool:
+        """Whether statements go to the driver itself; whoever wants to see them is looked for once a transaction."""
+        if not self._is_quick or not connection.in_transaction():
+            return False
+        quick = self._quick.get(connection)
+        if quick is None:
+            quick = self._quick[connection] = not _is_observed(connection)
+        return quick
 
     def _at_cursor(self, connection: Connection, text: str, arguments: Any, *, rows: bool = False) -> Any:
         try:
@@ -323,7 +334,7 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
         text = "BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITE) else "BEGIN"
-        if engine.dialect.driver != "pysqlite" or _observed(connection):
+        if engine.dialect.driver != "pysqlite" or _is_observed(connection):
             connection.exec_driver_sql(text)
         else:
             at_cursor(connection, text)

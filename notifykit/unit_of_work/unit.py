@@ -115,7 +115,7 @@ class Unit:
 
     def stop(self, *, runs: Collection[int] = (), subscribers: Collection[int] = ()) -> None:
         """Runs or subscribers were stopped: no call of this process begins for them once that is committed."""
-        self.effects.on_commit.append(partial(self.stops.tell, runs, subscribers))
+        self.effects.on_commit.append(partial(self.stops.add, runs, subscribers))
 
     def schedule(self, due_at: datetime) -> None:
         """A job was made: observers of `work_scheduled` hear of the earliest."""

@@ -10,7 +10,8 @@ from notifykit.model.codes import CHANNELS
 from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import check_text
-from notifykit.workflow.secrets import secret_fields
+from notifykit.workflow.secret_fields import secret_fields
+from notifykit.workflow.serialization import read
 from notifykit.workflow.steps import Step, function_name
 
 NEEDS_LENGTH = 300
@@ -42,6 +43,12 @@ def problems(workflow: Workflow[Any, ...]) -> Iterator[str]:
         else:
             seen.add(step.id)
             yield from (f"{place}: {found}" for found in _step(workflow.key, step))
+
+
+def unreadable(workflow: Workflow[Any, ...]) -> Iterator[str]:
+    """What could not be read back of a definition once it is stored: values of a type that its fields do not have."""
+    _, refusals = read({"key": workflow.key, **workflow.definition}, lambda step, option: None)
+    yield from (f"workflow {workflow.key!r}: {refusal}" for refusal in refusals)
 
 
 def key_problem(key: Any) -> str | None:

@@ -85,15 +85,21 @@ def _deep(text: bytes) -> bool:
     return text.count(b"{") + text.count(b"[") > PAYLOAD_DEPTH
 
 
-def examined(value: Any, field: str) -> tuple[Any, str, Problems]:
-    """The careful way: a value made plain piece by piece, its text, and everything that is wrong with it."""
+def examined(value: Any, field: str, limit: int | None = PAYLOAD_BYTES) -> tuple[Any, str, Problems]:
+    """The careful way: a value made plain piece by piece, its text, and everything that is wrong with it.
+
+    Args:
+        value: Anything.
+        field: The path of the value, for errors.
+        limit: How many bytes its text may have; None for any number.
+    """
     bad: Problems = []
     found = _Walk(bad).walk(value, field, 1)
     if bad:
         return None, "", bad
     text = to_json(found)
-    if len(text) > PAYLOAD_BYTES:
-        bad.append((field, f"it takes {len(text):,} bytes as JSON; at most {PAYLOAD_BYTES:,} are stored"))
+    if limit is not None and len(text) > limit:
+        bad.append((field, f"it takes {len(text):,} bytes as JSON; at most {limit:,} are stored"))
     return found, text.decode(), bad
 
 

@@ -13,7 +13,9 @@ from notifykit.flow.run_columns import Changes, EventContext, Instant, RunColumn
 from notifykit.flow.trace_log import TraceLog
 from notifykit.model.codes import ChannelCode, RunStatus
 from notifykit.model.trace import lines
+from notifykit.queries.addresses import Addresses, Target
 from notifykit.queries.facts import Facts
+from notifykit.queries.preferences import Preferences
 from notifykit.queries.subscriber_fields import FIELDS
 from notifykit.workflow.registry import StoredVersion
 
@@ -64,17 +66,21 @@ class Given:
     payload: dict[str, Any] = field(default_factory=dict)
     own: dict[int, dict[str, Any]] = field(default_factory=dict)
     overrides: dict[str, Any] | None = None
-    choices: dict[tuple[str, int], dict[str, bool]] = field(default_factory=dict)
+    choices: dict[tuple[nk.Channel, int], dict[str, bool]] = field(default_factory=dict)
+    devices: list[tuple[str, int]] = field(default_factory=list)
     records: dict[str, Any] = field(default_factory=dict)
     fans_out: bool = False
     preview: bool = False
 
     def facts(self) -> Facts:
-        """What subscribers have chosen."""
-        facts = Facts()
+        """What subscribers have chosen, and on which devices they are reached."""
+        choices: dict[int, dict[int, dict[str, bool]]] = {}
         for (channel, number), chosen in self.choices.items():
-            facts.choices.setdefault(ChannelCode.of(channel).value, {})[number] = chosen  # type: ignore[arg-type]
-        return facts
+            choices.setdefault(ChannelCode.of(channel).value, {})[number] = chosen
+        addresses = Addresses()
+        for channel, number in self.devices:
+            getattr(addresses, channel)[number] = [Target("address")]
+        return Facts(Preferences(choices), addresses)
 
     def advance(self, *steps: nk.Step, position: int = 0, **options: Any) -> Advanced:
         """Move everybody on from a step."""

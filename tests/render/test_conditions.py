@@ -10,7 +10,6 @@ from notifykit.render.compiled import compiled
 from notifykit.render.lint import check
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
-from notifykit.workflow.stored import load
 
 SCOPE = {
     "payload": {"total": 120, "plan": "pro", "tags": ["a", "b"], "none": None, "items": {"x": 1}},
@@ -138,7 +137,7 @@ def test_coroutines_are_no_conditions():
 
 def test_a_function_that_this_process_lacks():
     workflow = Workflow("k", steps=[InApp("bell", body="b", when=bool)])
-    loaded = load("k", workflow.definition, Registry())
+    loaded = Registry().load("k", workflow.definition)
     condition = compiled(loaded).steps[0].condition
     assert condition.missing
     assert condition.test(SCOPE)[0] is False

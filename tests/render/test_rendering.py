@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifykit.errors import RenderError
 from notifykit.flow.steps import Chat, Email, InApp, Push, Sms
 from notifykit.render.compiled import compiled
 from notifykit.render.lint import check
-from notifykit.render.sandbox import RenderError
 from notifykit.workflow.definition import Workflow
 
 SCOPE = {

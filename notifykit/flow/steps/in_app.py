@@ -59,9 +59,9 @@ class InAppBehaviour(Behaviour[InApp]):
 
     def loaders(self) -> Collection[Loader]:
         """Who wants to be reached."""
-        from notifykit.queries.facts import load_choices
+        from notifykit.queries.facts import load_preferences
 
-        return (load_choices,)
+        return (load_preferences,)
 
     def move(self, moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
         """Write messages into inboxes."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 QUEUED = MessageStatus.QUEUED.value
 DELIVER = JobKind.DELIVER.value
 IN_QUEUE = '{"delivery":"queued","seen":false,"read":false}'
-DEVICES = frozenset({"push", "chat"})
-"""Channels whose addresses are rows of their own."""
 
 
 class Outside(ChannelStep):
@@ -97,9 +95,9 @@ class OutsideBehaviour(Behaviour[Outside]):
 
     def loaders(self) -> Collection[Loader]:
         """Who wants to be reached, and on which devices."""
-        from notifykit.queries.facts import load_choices, load_devices
+        from notifykit.queries.facts import load_devices, load_preferences
 
-        return (load_choices, load_devices)
+        return (load_preferences, load_devices)
 
     def move(self, moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
         """Queue messages."""
