@@ -14,9 +14,10 @@ from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import line
 from notifykit.store.statement import Statement, any_of
 from notifykit.texts import error_text

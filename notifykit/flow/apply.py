@@ -9,10 +9,10 @@ from pydantic_core import to_json
 from sqlalchemy import bindparam, update
 
 from notifykit.events import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
-from notifykit.flow.run_columns import Changes, Instant, Wait
+from notifykit.flow.run_columns import Changes, Instant
 from notifykit.flow.trace_log import TraceEntry, TraceLog
 from notifykit.ids import encode_id, step_key
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.model import Content, Message, Run
 from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import public_id
@@ -125,7 +125,7 @@ def store_moved(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
 def _store_made(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
     insert_rows(unit, Content, CONTENT, [row for changes in moved for row in changes.contents])
     insert_rows(unit, Message, MESSAGE, [row for changes in moved for row in changes.messages])
-    enqueue(unit, [_job(unit.environment, wait) for changes in moved for wait in changes.waits])
+    enqueue(unit, [job for changes in moved for job in changes.jobs])
     if any(map(unit.listens, OBSERVED)):
         for changes in moved:
             _tell(unit, changes, trace)
@@ -163,19 +163,6 @@ def _reason(changes: Changes, place: int, trace: TraceLog) -> str | None:
     if status == WAITING:
         return None
     return trace.reasons[path] if status == FAILED else trace.reason_of(path)
-
-
-def _job(environment: int, wait: Wait) -> NewJob:
-    return NewJob(
-        id=step_key(wait.run, wait.step),
-        environment=environment,
-        due_at=wait.due_at,
-        kind=wait.kind,
-        subject=wait.run,
-        step=wait.step,
-        message=wait.message,
-        needs=wait.needs,
-    )
 
 
 def _tell(unit: Unit, changes: Changes, trace: TraceLog) -> None:

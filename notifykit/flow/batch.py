@@ -202,7 +202,7 @@ class BatchWriter:
         unit = self.unit
         instant = apply.instant_of(unit)
         trace = TraceLog(instant)
-        facts = prefetch(unit, unit.environment, chunk)
+        facts = prefetch(unit, chunk)
         context = AdvanceContext(unit.environment, instant, unit.registry.functions(), facts, trace)
         apply.store_new(unit, [advance(runs, 0, context) for runs in chunk], trace)
         if self.has_addresses:

@@ -112,7 +112,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         unit.environment,
         instant,
         unit.registry.functions(),
-        prefetch(unit, unit.environment, [runs for _, runs in groups]),
+        prefetch(unit, [runs for _, runs in groups]),
         trace,
     )
     moved = [advance(runs, position, context) for position, runs in groups]

@@ -10,6 +10,7 @@ from typing import Any
 from notifykit.clock import micros
 from notifykit.ids import transaction_id
 from notifykit.model.codes import RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.values import Json
 from notifykit.workflow.registry import StoredVersion
 
@@ -114,18 +115,6 @@ class Instant:
         return cls(now, stamp, micros(now), now.isoformat())
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A job that a run waits for, or that a message waits in."""
-
-    due_at: datetime
-    kind: int
-    run: int
-    step: int
-    message: int = 0
-    needs: str = ""
-
-
 @dataclass(slots=True)
 class Changes:
     """What moving some runs has changed: plain rows, written by `apply`, read by `explain`.
@@ -136,7 +125,7 @@ class Changes:
         steps: Where each stands.
         messages: Rows in the order of `apply.MESSAGE`.
         contents: Rows in the order of `apply.CONTENT`.
-        waits: Jobs to make.
+        jobs: Jobs to make.
         unrenderable: In a preview, by place and step id: why an outside message can't be rendered.
     """
 
@@ -145,7 +134,7 @@ class Changes:
     steps: list[int]
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     contents: list[tuple[Any, ...]] = field(default_factory=list)
-    waits: list[Wait] = field(default_factory=list)
+    jobs: list[NewJob] = field(default_factory=list)
     unrenderable: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @classmethod

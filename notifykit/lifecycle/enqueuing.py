@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
 
 from notifykit.model import Job
+from notifykit.model.job import NewJob
 from notifykit.store.rows import insert_new, insert_rows
 from notifykit.unit_of_work.unit import Unit
-
-
-class NewJob(NamedTuple):
-    """A job that nobody has tried yet.
-
-    Attributes:
-        id: Its subject's id and six bits of step.
-        kind: A `JobKind`.
-        subject: The run that it belongs to.
-        message: The message that it delivers, 0 for none.
-        needs: The host function without which a process leaves it alone.
-    """
-
-    id: int
-    environment: int
-    due_at: datetime
-    kind: int
-    subject: int
-    step: int
-    message: int = 0
-    needs: str = ""
-
 
 COLUMNS = (*NewJob._fields, "owner", "attempt", "rescues")
 UNTRIED = ("", 0, 0)

@@ -9,10 +9,11 @@ from sqlalchemy import select, update
 from notifykit.errors import NotFoundError
 from notifykit.ids import STEP_BITS, encode_id, run_and_step
 from notifykit.lifecycle.announcing import tell_retried
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.lifecycle.jobs import redeliver
 from notifykit.lifecycle.runs import lock_runs
 from notifykit.model.codes import JobKind, MessageStatus
+from notifykit.model.job import NewJob
 from notifykit.model.tables import job, message, subscriber
 from notifykit.queries.references import in_scope, scope_row
 from notifykit.store.statement import Statement, any_of

@@ -16,9 +16,10 @@ from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 from notifykit.events import RunFinished
 from notifykit.ids import step_key, transaction_id
 from notifykit.lifecycle.announcing import tell_stopped
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.lifecycle.jobs import drop
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.subscriber import EPHEMERAL, public_id
 from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
 from notifykit.results import CancelReport

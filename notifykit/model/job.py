@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Index, SmallInteger
 from sqlmodel import Field
@@ -33,3 +34,24 @@ class Job(Base, table=True):
     rescues: int = 0
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     environment: int = Field(sa_type=ID)
+
+
+class NewJob(NamedTuple):
+    """A job that nobody has tried yet.
+
+    Attributes:
+        id: Its subject's id and six bits of step.
+        kind: A `JobKind`.
+        subject: The run that it belongs to.
+        message: The message that it delivers, 0 for none.
+        needs: The host function without which a process leaves it alone.
+    """
+
+    id: int
+    environment: int
+    due_at: datetime
+    kind: int
+    subject: int
+    step: int
+    message: int = 0
+    needs: str = ""

@@ -8,10 +8,11 @@ import pytest
 
 from notifykit.ids import step_key
 from notifykit.lifecycle import jobs as claiming
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.lifecycle.jobs import ClaimedJob, Later, WorkFilter
 from notifykit.model import Run
 from notifykit.model.codes import JobKind
+from notifykit.model.job import NewJob
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement

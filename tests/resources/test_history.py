@@ -10,8 +10,9 @@ from notifykit.clock import from_micros, micros
 from notifykit.events import MessageQueued
 from notifykit.flow.steps import Push
 from notifykit.ids import decode_id, encode_id
-from notifykit.lifecycle.enqueuing import NewJob, enqueue
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import Line, line
 from notifykit.resources.executions import merged
 from notifykit.resources.messages import shortened
