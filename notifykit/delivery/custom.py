@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import bindparam, select, update
 from sqlmodel import col
@@ -14,11 +14,11 @@ from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
-from notifykit.lifecycle.jobs import ClaimedJob
-from notifykit.model import Job, Run
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import line
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.texts import error_text
 from notifykit.unit_of_work.unit import Unit
@@ -27,28 +27,7 @@ from notifykit.workflow.context import Context, context_of, fields_returned
 RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
 COMPLETED = "completed"
-
-
-class AdvanceJob(NamedTuple):
-    """A row of `job` that lets a run go on; its time encoded."""
-
-    due_at: Any
-    id: int
-    kind: int
-    run: int
-    message: int
-    step: int
-    needs: str
-    owner: str
-    attempt: int
-    rescues: int
-
-    @classmethod
-    def after(cls, job: ClaimedJob, due_at: Any) -> AdvanceJob:
-        """What lets a run go on once its call is done."""
-        return cls(
-            due_at, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, needs="", owner="", attempt=0, rescues=0
-        )
+ADVANCE = JobKind.ADVANCE.value
 
 
 def step_context(delivery: ClaimedDelivery) -> Context[Any]:
@@ -99,12 +78,9 @@ def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outc
         delivery, record = done[run]
         kept.append({"row": run, "results": records | {delivery.step.id: record}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(delivery.job)
+            jobs.append(NewJob(delivery.job.id, delivery.facts.environment, unit.now, ADVANCE, run, step))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
-    now = unit.timestamp(unit.now)
-    insert_rows(unit, Job, AdvanceJob._fields, [AdvanceJob.after(job, now) for job in jobs])
-    if jobs:
-        unit.schedule(unit.now)
+    enqueue(unit, jobs)
     return len(jobs)
 
 

@@ -202,7 +202,7 @@ def _size(topics: TopicMembers, pending: PendingTrigger) -> int:
     who = pending.audience
     if who.everyone or not topics.are_small(pending):
         return sys.maxsize
-    return len(pending.named) + sum(len(members) for _, members in topics.of(pending))
+    return len(pending.named) + sum(len(topic.members) for topic in topics.of(pending))
 
 
 def _note(result: BulkResult, pending: PendingTrigger) -> None:

@@ -55,7 +55,7 @@ class Advanced:
     @property
     def waits(self) -> list[tuple[int, int, datetime, str]]:
         """Run, step, due time and function of every job."""
-        return [(wait.run, wait.step, wait.due_at, wait.needs) for wait in self.changes.waits]
+        return [(job.subject, job.step, job.due_at, job.needs) for job in self.changes.jobs]
 
 
 @dataclass

@@ -79,8 +79,8 @@ def test_a_message_to_the_outside_is_queued_with_its_job() -> None:
     done = Given().advance(MAIL, BELL, position=0, active=True)
     ((number, *_, status, _, _), *_) = done.changes.messages
     assert (number, status) == (100 << 6, MessageStatus.QUEUED)
-    (job,) = done.changes.waits
-    assert (job.kind, job.run, job.step, job.message, job.due_at) == (JobKind.DELIVER, 100, 0, number, NOW)
+    (job,) = done.changes.jobs
+    assert (job.kind, job.subject, job.step, job.message, job.due_at) == (JobKind.DELIVER, 100, 0, number, NOW)
     assert done.told()[0] == ("mail", "message_queued", None)
     assert done.record("mail")["delivery"] == "queued"
 
@@ -108,7 +108,7 @@ def test_a_run_waits_for_a_step_that_may_stop_it() -> None:
 def test_who_has_no_address_skips_the_step(step: nk.Step, facts: dict[str, Any], reason: str) -> None:
     done = Given(people=[person(1, **facts)]).advance(step)
     assert done.told() == [(step.id, "message_skipped", "no_address")]
-    assert (done.rule(), done.record(step.id)["status"], done.changes.waits) == (reason, "skipped", [])
+    assert (done.rule(), done.record(step.id)["status"], done.changes.jobs) == (reason, "skipped", [])
 
 
 def test_an_address_that_the_trigger_adds_is_one() -> None:
@@ -236,7 +236,7 @@ def test_a_delay_until_a_time_keeps_it_unless_it_is_named() -> None:
 def test_a_function_that_runs_outside_is_waited_for() -> None:
     done = Given().advance(nk.Custom("score", lambda context: {}), nk.InApp("end", body="b"))
     assert done.waits == [(100, 0, NOW, "w/score")]
-    assert (done.changes.waits[0].kind, done.status(), done.told()) == (JobKind.CUSTOM, "waiting", [])
+    assert (done.changes.jobs[0].kind, done.status(), done.told()) == (JobKind.CUSTOM, "waiting", [])
 
 
 def test_a_pure_function_runs_on_the_way() -> None:
