@@ -1,4 +1,4 @@
-"""Where a notifier stands: what the places of both notifiers have in common."""
+"""What the transaction contexts of both notifiers have in common."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ENDED = "the transaction of this notifier has ended: open another with `engine.t
 
 
 class TransactionContextBase(Generic[D, S]):
-    """Where a notifier stands: it opens a unit for a piece of work, or joins the one it is in."""
+    """Where units come from: opened for a piece of work, or the one that is open."""
 
     def __init__(self, runtime: Runtime[D], scope: Scope = DEFAULT_SCOPE) -> None:
-        """Stand in one engine and scope."""
+        """Belong to one engine and scope."""
         self.runtime: Runtime[D] = runtime
         self.scope = scope
 

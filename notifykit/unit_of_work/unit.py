@@ -141,7 +141,7 @@ class Repeatable(Generic[T]):
 
 
 class UnitSource(Protocol):
-    """Where a notifier stands: it opens a unit for a piece of work, or joins the one it is in."""
+    """Where units come from: opened for a piece of work, or the one that is open."""
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do the work in a unit."""
@@ -152,7 +152,7 @@ class Namespace:
     """Verbs on one noun. A method decorated with `verb` or `query` finds its unit in `self.unit`."""
 
     def __init__(self, context: UnitSource | None) -> None:
-        """Stand somewhere; None for the core of an awaited twin, which is only ever joined."""
+        """Belong to a context; None for the core of an awaited twin, which is only ever joined."""
         self._context = context
         self._unit: Unit | None = None
 
@@ -171,7 +171,7 @@ class Namespace:
 
 
 def verb(method: F) -> F:
-    """Run a method in a unit that may write: its own, or the one its notifier stands in."""
+    """Run a method in a unit that may write: its own, or the one that its notifier was opened in."""
     return _in_unit(method, write=True)
 
 
@@ -186,7 +186,7 @@ def _in_unit(method: F, *, write: bool) -> F:
         if self._unit is not None:
             return method(self, *args, **kwargs)
         if self._context is None:
-            raise UnitError("this namespace stands nowhere")
+            raise UnitError("this namespace belongs to no notifier")
         work = Repeatable(lambda unit: method(self.in_unit(unit), *args, **kwargs), (args, kwargs))
         return self._context.run(work, write=write)
 
