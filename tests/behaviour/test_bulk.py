@@ -244,6 +244,16 @@ def test_everyone_sees_those_who_came_before(notify: Both) -> None:
     assert [result.recipients for result in found] == [1, 1, 1, 2]
 
 
+@pytest.mark.own
+@pytest.mark.parametrize("form", ["alone", "in a list"])
+def test_a_select_sees_those_who_came_before(notify: Both, form: str) -> None:
+    subscriber: Any = metadata.tables["notifykit_subscriber"]
+    known: Any = sa.select(subscriber.c.subscriber_id)
+    to = known if form == "alone" else [known]
+    found = notify.trigger_bulk([hello().to(to), hello().to("ada"), hello().to(to), hello().to("bob"), hello().to(to)])
+    assert [result.recipients for result in found] == [0, 1, 1, 1, 2]
+
+
 def test_recipients_that_are_read_once_see_those_who_came_before(notify: Both) -> None:
     subscriber: Any = metadata.tables["notifykit_subscriber"]
     known: Any = sa.select(subscriber.c.subscriber_id).where(subscriber.c.subscriber_id != "cem")

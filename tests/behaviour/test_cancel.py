@@ -160,3 +160,26 @@ def test_a_call_under_way_ends_but_is_not_made_again(house: Callable[..., Both],
     assert notify.count(Job) == 0
     if ending == "transient":
         assert notify.messages.retry(notify.messages.list()) == 0
+
+
+@pytest.mark.uneven
+def test_a_call_under_way_is_recorded_though_the_rest_of_its_run_is_stopped(house: Callable[..., Both]) -> None:
+    """One job of the run is claimed, the other one is free: only that one goes."""
+    steps = [nk.Email(name, subject=name, body="b") for name in ("first", "second")]
+    notify = house(hooks=False, workflows=[nk.Workflow("twice", steps=steps)])
+    people(notify, "ada")
+    reports: list[nk.CancelReport] = []
+
+    async def awaited(message: nk.EmailMessage) -> None:
+        reports.append(await notify.engine.cancel(result))
+
+    def hook(message: nk.EmailMessage) -> None:
+        reports.append(notify.engine.cancel(result))
+
+    notify.engine.deliver("email")(awaited if notify.notifier == "async" else hook)
+    result = notify.trigger("twice", to="ada")
+    assert notify.drain().sent == 1
+    assert [(report.stopped, report.in_flight) for report in reports] == [(1, 1)]
+    assert {each.step: each.status for each in notify.messages.list()} == {"first": "sent", "second": "cancelled"}
+    assert [len(notify.messages.get(each.id).attempts) for each in notify.messages.list(status="sent")] == [1]
+    assert notify.count(Job) == 0

@@ -9,7 +9,7 @@ import pytest
 
 import notifykit as nk
 from notifykit.model import Event, Job
-from tests.behaviour.stories import bodies
+from tests.behaviour.stories import bodies, kinds
 from tests.harness.both import Both
 
 SPANS: dict[str, tuple[dict[str, Any], timedelta]] = {
@@ -48,6 +48,27 @@ def test_until_a_moment_of_the_payload(notify: Both) -> None:
     assert bodies(notify, "past") == ["b"]
     notify.travel(hours=5)
     assert bodies(notify, "ada") == ["b"]
+
+
+def test_what_is_due_exactly_now_is_not_waited_for(notify: Both) -> None:
+    workflow = nk.Workflow("later", steps=[nk.Delay("wait", until="payload.send_at"), nk.InApp("bell", body="b")])
+    notify.workflows.register(workflow)
+    payload = {"send_at": notify.clock.now().isoformat()}
+    plan = notify.explain("later", to="ada", payload=payload)
+    assert [(row.step, row.outcome) for row in plan.rows] == [("bell", "send")]
+    result = notify.trigger("later", to="ada", payload=payload)
+    assert bodies(notify, "ada") == ["b"]
+    assert notify.count(Job) == 0
+    assert kinds(notify, result, "ada")[0] == ("wait", "step_completed", None)
+
+
+def test_what_falls_due_exactly_now_is_done(notify: Both) -> None:
+    notify.workflows.register(nk.Workflow("late", steps=[nk.Delay("wait", hours=1), nk.InApp("bell", body="b")]))
+    notify.trigger("late", to="ada")
+    due = notify.drain().next_due
+    assert due is not None
+    notify.clock.move_to(due)
+    assert (notify.drain().advanced, bodies(notify, "ada")) == (1, ["b"])
 
 
 @pytest.mark.table

@@ -84,6 +84,30 @@ def test_an_undefined_variable(notify: Both, stories: None) -> None:
     assert "gone" in plan.rows[1].rule
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "stops"])
+def test_a_message_that_cannot_be_rendered_fails_for_later_steps_too(notify: Both, stories: None, stops: bool) -> None:
+    """As it does when it is sent, and for nobody else."""
+    steps: list[nk.Step] = [
+        nk.Email("mail", subject="{{ payload.gone }}", body="b", stop_on_fail=stops),
+        nk.InApp("sorry", body="b", when="steps.mail.delivery == 'failed'"),
+        nk.InApp("glad", body="b", when="steps.mail.delivery == 'sent'"),
+    ]
+    notify.workflows.register(nk.Workflow("torn", steps=steps))
+    to = ["ada", nk.Recipient("bob", payload={"gone": "found"})]
+    plan = notify.explain("torn", to=to, payload={})
+    ada = [("mail", "fail")] if stops else [("glad", "skip"), ("mail", "fail"), ("sorry", "send")]
+    bob = [("glad", "send"), ("mail", "send"), ("sorry", "skip")]
+    planned = {
+        who: sorted((row.step, row.outcome) for row in plan.rows if row.subscriber_id == who) for who in ("ada", "bob")
+    }
+    assert planned == {"ada": ada, "bob": bob}
+    assert dict(plan.counts) == {"email": 1, "in_app": 1 if stops else 2}
+    result = notify.trigger("torn", to=to, payload={})
+    notify.drain()
+    expected = Counter((who, step, outcome) for who, rows in planned.items() for step, outcome in rows)
+    assert outcomes_of(notify, result) == expected
+
+
 def test_it_refuses_what_a_trigger_refuses(notify: Both, stories: None) -> None:
     with pytest.raises(nk.NotFoundError):
         notify.explain("nowhere", to="ada")

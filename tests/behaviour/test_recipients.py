@@ -295,3 +295,69 @@ def test_an_address_only_has_no_inbox(notify: Both) -> None:
     assert result.recipients == 1
     assert kinds(notify, result)[-1][1] == "run_completed"
     assert notify.count(Subscriber) == 0
+
+
+LAST: dict[str, nk.Step] = {
+    "nothing is sent": nk.InApp("bell", body="b"),
+    "all is skipped": nk.Email("mail", subject="s", body="b", when="payload.wanted is defined"),
+    "it fails": nk.InApp("bell", body="{{ payload.absent }}", stop_on_fail=True),
+    "it waits again": nk.Delay("again", hours=1),
+}
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_an_address_only_goes_with_its_run_though_nothing_is_sent_after_its_delay(notify: Both, last: str) -> None:
+    notify.workflows.register(nk.Workflow("waiting", steps=[nk.Delay("wait", hours=1), LAST[last]]))
+    notify.trigger("waiting", to=nk.Recipient(email="new@example.com"))
+    assert notify.count(Subscriber) == 1
+    notify.travel(hours=1)
+    assert notify.count(Subscriber) == (1 if last == "it waits again" else 0)
+    notify.travel(hours=1)
+    assert notify.outside.calls == []
+    assert notify.count(Subscriber) == 0
+
+
+CROWD = tuple(f"user-{n:02}" for n in range(20))
+CHUNKS = [1, 3, 500]
+"""Two for which members of large topics are read page by page, and one for which all are read at once."""
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_whoever_one_of_several_large_topics_does_not_exclude_is_served_once(notify: Both, chunk: int) -> None:
+    notify.engine._runtime.chunk = chunk
+    people(notify, *CROWD)
+    members = {"all": CROWD, "second": CROWD[::2], "third": CROWD[::3], "late": CROWD[10:]}
+    for key, who in members.items():
+        notify.topics.add(key, who)
+    without = {"all": CROWD, "second": CROWD[::4], "third": (), "late": CROWD[15:]}
+    to = [nk.Topic(key, exclude=without[key]) for key in members]
+    expected = sorted({who for key in members for who in members[key] if who not in without[key]})
+    assert 0 < len(expected) < len(CROWD)
+    assert notify.trigger(hello, to=to).recipients == len(expected)
+    assert reached(notify, *CROWD) == expected
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_topic_that_was_read_in_part_or_not_at_all_is_served_whole(notify: Both, chunk: int) -> None:
+    notify.engine._runtime.chunk = chunk
+    people(notify, *CROWD)
+    sizes = {"small": 6, "large": 20, "behind": 5}
+    for key, size in sizes.items():
+        notify.topics.add(key, CROWD[:size])
+    found = notify.trigger_bulk([hello().to(nk.Topic(key)) for key in sizes])
+    assert [result.recipients for result in found] == list(sizes.values())
+    assert notify.trigger(hello, to=[nk.Topic("behind"), nk.Topic("large")]).recipients == 20
+    assert not [kind for result in found for _, kind, _ in kinds(notify, result) if kind == "topic_empty"]
+
+
+@pytest.mark.parametrize("beside", [(), ("other",)], ids=["alone", "beside another"])
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_topic_named_twice_leaves_out_whom_both_leave_out(notify: Both, chunk: int, beside: tuple[str, ...]) -> None:
+    notify.engine._runtime.chunk = chunk
+    people(notify, *CROWD)
+    notify.topics.add("crowd", CROWD)
+    notify.topics.add("other", CROWD[:1])
+    first, both, second = CROWD[3], CROWD[7], CROWD[11]
+    twice = [nk.Topic("crowd", exclude=[first, both]), nk.Topic("crowd", exclude=[both, second])]
+    assert notify.trigger(hello, to=[*twice, *map(nk.Topic, beside)]).recipients == len(CROWD) - 1
+    assert reached(notify, *CROWD) == [who for who in CROWD if who != both]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -69,6 +70,38 @@ def test_runs(notify: Both) -> None:
     assert first.transaction_id == "one"
     with pytest.raises(nk.NotFoundError):
         notify.runs.get("run_123456")
+
+
+SKIPS: dict[str, list[nk.Step]] = {
+    "condition": [nk.InApp("off", body="b", when="payload.on"), nk.Custom("then", lambda context: None, pure=True)],
+    "no_address": [nk.InApp("off", body="b", when="payload.on"), nk.Sms("text", body="b")],
+}
+WAITS: dict[str, list[nk.Step]] = {
+    "at once": [],
+    "after a delay": [nk.Delay("wait", hours=1), nk.Custom("late", lambda context: None, pure=True)],
+}
+
+
+@pytest.mark.parametrize("waits", WAITS)
+@pytest.mark.parametrize("reason", SKIPS)
+def test_a_run_without_a_message_keeps_the_reason_of_its_last_skip(notify: Both, reason: str, waits: str) -> None:
+    """Whatever it does afterwards without a reason."""
+    notify.workflows.register(nk.Workflow("quiet", steps=[*SKIPS[reason], *WAITS[waits]]))
+    result = notify.trigger("quiet", to="ada", payload={"on": False})
+    notify.travel(hours=1)
+    (run,) = notify.runs.list(transaction_id=result.transaction_id)
+    assert (run.status, run.reason) == ("completed", reason)
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_a_queued_message_leaves_its_run_without_a_reason(notify: Both, waits: str) -> None:
+    steps = [nk.Email("mail", subject="s", body="b"), *WAITS[waits], nk.InApp("off", body="b", when="payload.on")]
+    notify.workflows.register(nk.Workflow("loud", steps=steps))
+    result = notify.trigger("loud", to="ada", payload={"on": False})
+    if waits == "after a delay":
+        notify.travel(hours=1)
+    (run,) = notify.runs.list(transaction_id=result.transaction_id)
+    assert (run.status, run.reason) == ("completed", None)
 
 
 def test_messages(notify: Both) -> None:
@@ -152,6 +185,30 @@ def test_observers_hear_after_the_commit(notify: Both) -> None:
     (message,) = notify.inbox("ada").list()
     notify.inbox("ada").mark("read", message.id)
     assert "message_read" in [name for name, _ in heard]
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("hours", [(1, 2, 3), (2, 1, 3), (3, 2, 1)], ids=str)
+@pytest.mark.parametrize("how", ["one trigger", "bulk", "transaction"])
+def test_work_scheduled_tells_the_earliest_of_what_is_due(notify: Both, how: str, hours: tuple[int, ...]) -> None:
+    workflow = nk.Workflow("dated", steps=[nk.Delay("wait", until="payload.at"), nk.InApp("bell", body="b")])
+    notify.workflows.register(workflow)
+    notify.engine._runtime.chunk = 1
+    heard: list[Any] = []
+    notify.engine.on.work_scheduled(heard.append)
+    start = notify.clock.now()
+    payloads = [{"at": (start + timedelta(hours=each)).isoformat()} for each in hours]
+    if how == "one trigger":
+        notify.engine._runtime.chunk = 500
+        to = [nk.Recipient(f"user-{n}", payload=payload) for n, payload in enumerate(payloads)]
+        notify.trigger("dated", to=to, payload=payloads[0])
+    elif how == "bulk":
+        notify.trigger_bulk([nk.Trigger("dated", to="ada", payload=payload) for payload in payloads])
+    else:
+        with notify.transaction() as unit:
+            for payload in payloads:
+                unit.trigger("dated", to="ada", payload=payload)
+    assert [event.due_at for event in heard] == [start + timedelta(hours=1)]
 
 
 def test_an_observer_never_breaks_what_it_observes(notify: Both) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
+from notifykit.delivery.outcomes import Abandoned
 from notifykit.ids import decode_id
 from notifykit.model import Job
 from tests.behaviour.stories import people
@@ -105,6 +106,21 @@ def test_what_never_can_be_done_is_given_up(notify: Both, workflow: str) -> None
         assert run.reason
         attempts = [line for line in notify.executions.list(subscriber="bob") if line.kind == "attempt"]
         assert [line.data["attempt"] for line in attempts] == list(range(1, 9))
+
+
+def test_a_job_that_could_not_be_claimed_ends_a_row_of_crashes(notify: Both) -> None:
+    result = notify.trigger(mail(), to="ada")
+    run = of(notify, result, "ada")
+    notify.outside.fail("email", *(Abandoned() for _ in range(4)))
+    for _ in range(4):
+        assert notify.drain().sent == 0
+        notify.clock.move(minutes=1)
+    damage(notify, run)
+    notify.drain()
+    damage(notify, run, "{}")
+    notify.outside.fail("email", Abandoned())
+    assert notify.travel(hours=1).next_due is None
+    assert [each.status for each in notify.messages.list()] == ["sent"]
 
 
 @contextmanager

@@ -72,6 +72,19 @@ def test_what_crashes_every_process_is_given_up(notify: nk.Engine, kit: Kit) -> 
     assert attempts(notify)[-1] == (5, "sent")
 
 
+def test_a_failure_that_is_told_ends_a_row_of_crashes(notify: nk.Engine, kit: Kit) -> None:
+    """Only processes that end in a call one after the other are too many."""
+    kit.fail("email", "crash", times=2)
+    notify.trigger(code(code=1), to=ADA)
+    kit.travel(seconds=119)
+    kit.fail("email", "transient", times=1)
+    kit.travel(seconds=1)
+    kit.fail("email", "crash", times=2)
+    kit.travel(hours=1)
+    told = ["unknown", "unknown", "transient", "unknown", "unknown", "sent"]
+    assert attempts(notify) == list(enumerate(told, 1))
+
+
 def test_a_worker_that_was_thought_dead_changes_nothing(tmp_path: Path) -> None:
     clock, heard = FakeClock(), list[str]()
     url = f"sqlite:///{tmp_path / 'shared.db'}"

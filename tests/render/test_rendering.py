@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -222,12 +223,16 @@ def test_a_bound_rendering_follows_its_scope():
 
 
 WORDS = st.sampled_from(["author", "items", "none", "yes", "html", "keys", "nope", "0"])
+OPENING = re.compile(r"\{(?=[{%#]|\Z)")
+"""A brace of the text that would open something, perhaps with what follows the text: Jinja's own `{{{` is a mistake."""
+LETTERS = st.sampled_from("{}%# \n'\"\\") | st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 PIECES = st.one_of(
-    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8),
+    st.lists(LETTERS, max_size=8).map(lambda letters: OPENING.sub("", "".join(letters))),
     st.builds("{{{{ payload.{} }}}}".format, WORDS),
     st.builds("{{{{ payload['{}'] }}}}".format, WORDS),
     st.just("{{ subscriber.first_name }}"),
 )
+TEMPLATES = st.builds("{}{}".format, st.lists(PIECES, max_size=6).map("".join), st.sampled_from(["", "{"]))
 
 
 def outcome(render):
@@ -237,11 +242,7 @@ def outcome(render):
         return str(error)
 
 
-@given(
-    st.lists(PIECES, max_size=6)
-    .map("".join)
-    .filter(lambda text: not {"{%", "{#"} & {text[i : i + 2] for i in range(len(text))})
-)
+@given(TEMPLATES)
 def test_the_fast_way_says_what_the_sandbox_says(template):
     made = rendering(Email("m", subject="{{ payload.author }}", body=template, html=template))
     assert outcome(made.bind(SCOPE)) == outcome(made._slow(SCOPE))

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import notifykit as nk
 from notifykit.model import Subscriber
 from tests.harness import databases
+from tests.harness.both import Both, Notifier
 
 WAITING = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity "
@@ -83,3 +84,35 @@ def test_ours_is_done_again(url: str, engine: sa.Engine) -> None:
         assert begun.count(thread) == 2
         names = [(each.first_name, each.last_name) for each in map(notify.subscribers.get, (FIRST, LAST))]
         assert names == [("host", "ours")] * 2
+
+
+@pytest.mark.parametrize("notifier", ["sync", "async"])
+@pytest.mark.parametrize("url", ["mariadb"], indirect=True)
+def test_ours_is_done_again_whole_after_waiting_too_long(url: str, engine: sa.Engine, notifier: Notifier) -> None:
+    """MariaDB takes back the statement that waited, not what came before it in the transaction."""
+    query = {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"}
+    impatient = sa.make_url(url).update_query_dict(query).render_as_string(hide_password=False)
+    wires = [{"subscriberId": each, "lastName": "ours"} for each in (FIRST, LAST)]
+    notify = Both(notifier, impatient)
+    database = notify.engine._runtime.database
+    try:
+        notify.subscribers.bulk_upsert([{"subscriberId": each} for each in (FIRST, LAST)])
+        with engine.connect() as host:
+            host.execute(sa.update(SUBSCRIBERS).where(SUBSCRIBERS.c.subscriber_id == LAST).values(first_name="host"))
+            said: list[str] = []
+
+            def let_go(connection: sa.Connection) -> None:
+                said.append("rollback")
+                host.commit()
+
+            ours = (database if notifier == "sync" else database.database).engine
+            sa.event.listen(ours, "begin", lambda connection: said.append("begin"))
+            sa.event.listen(ours, "commit", lambda connection: said.append("commit"))
+            sa.event.listen(ours, "rollback", let_go)
+            assert notify.subscribers.bulk_upsert(wires).updated == 2
+            sa.event.remove(ours, "rollback", let_go)
+        assert said == ["begin", "rollback", "begin", "commit"]
+        names = [(each.first_name, each.last_name) for each in map(notify.subscribers.get, (FIRST, LAST))]
+        assert names == [(None, "ours"), ("host", "ours")]
+    finally:
+        notify.finish()

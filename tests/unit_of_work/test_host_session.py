@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any
 
@@ -88,6 +89,25 @@ def test_savepoints_of_the_host_decide_over_what_was_made_in_them(
         session.commit()
     assert heard == ["root", "released", "after", "last"]
     assert seen(notify) == 4
+
+
+@pytest.mark.parametrize("hours", [(1, 2, 3), (2, 1, 3), (3, 2, 1)], ids=str)
+@pytest.mark.parametrize("nested", [False, True], ids=["session", "savepoints"])
+def test_work_scheduled_tells_the_earliest_of_what_is_due(
+    notify: nk.Engine, database: sa.Engine, nested: bool, hours: tuple[int, ...]
+) -> None:
+    heard: list[Any] = []
+    notify.on.work_scheduled(heard.append)
+    for each in hours:
+        notify.workflows.register(nk.Workflow(f"in-{each}", steps=[nk.Delay("wait", hours=each)]))
+    with Session(database) as session:
+        for each in hours:
+            with session.begin_nested() if nested else nullcontext():
+                notify.trigger(f"in-{each}", to="ada", session=session)
+        session.commit()
+    report = notify.drain()
+    assert report.next_due is not None
+    assert [event.due_at for event in heard] == [report.next_due]
 
 
 def test_a_session_may_be_used_again_after_its_commit(notify: nk.Engine, database: sa.Engine, heard: list[Any]) -> None:

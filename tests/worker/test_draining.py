@@ -200,6 +200,18 @@ def test_a_claim_takes_what_begins_soon() -> None:
     assert (pace.limit(1, 500), pace.limit(4, 500)) == (1, 4)
 
 
+def test_a_slow_call_is_forgotten_by_halves() -> None:
+    """One call that was quick by chance does not let a claim take many."""
+    pace = Pace()
+    pace.note(500, 0.005)
+    pace.note(1, 0.8)
+    limits = []
+    for _ in range(8):
+        pace.note(1, 0.0)
+        limits.append(pace.limit(1, 500))
+    assert limits == [1, 1, 1, 1, 2, 4, 8, 16]
+
+
 def owned(notify: nk.Engine) -> int:
     """How many jobs are claimed just now."""
     with notify._runtime.database.transaction(write=False) as connection:
