@@ -17,7 +17,7 @@ from notifykit.workflow.dumped import dumped
 from notifykit.workflow.shape import Shape, shape_of
 from notifykit.workflow.steps import Step
 
-DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences")
+DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences", "templates")
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -47,6 +47,7 @@ class Workflow(Generic[M, P]):
         active: False refuses triggers with `trigger_not_active`.
         critical: Subscribers' choices are ignored; what `preferences` switches off stays off.
         preferences: Channels that are off (or on) unless a subscriber chooses otherwise.
+        templates: Named templates that those of its steps may include, import and extend; no option of hosts yet.
 
     Example:
         >>> from notifykit import InApp
@@ -94,6 +95,7 @@ class Workflow(Generic[M, P]):
         self.active = active
         self.critical = critical
         self.preferences: Mapping[Channel, bool] = dict(preferences or {})
+        self.templates: Mapping[str, str] = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundWorkflow[M]:
         """This workflow with its payload filled in.
