@@ -153,9 +153,9 @@ class Engine(Notifier):
         self._worker.close()
 
     def __enter__(self) -> Engine:
-        """Itself."""
+        """Open nothing yet: the engine, to be closed at the end of the block."""
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Close."""
+        """Close the engine at the end of the block."""
         self.close()

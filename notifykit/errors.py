@@ -102,7 +102,15 @@ class StorageError(NotifyKitError):
 
 
 class DeliveryError(NotifyKitError):
-    """Raised by hooks and providers."""
+    """Raised by hooks and providers.
+
+    Attributes:
+        status_code: What the outside answered with, kept with the attempt; None where it did not answer.
+    """
+
+    def __init__(self, *args: object, status_code: int | None = None) -> None:
+        super().__init__(*args)
+        self.status_code = status_code
 
 
 class PermanentDeliveryError(DeliveryError):
@@ -118,8 +126,8 @@ class TransientDeliveryError(DeliveryError):
             or not understood means the usual back-off, and the attempt's error says so.
     """
 
-    def __init__(self, message: str = "", *, retry_after: RetryAfter = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", *, retry_after: RetryAfter = None, status_code: int | None = None) -> None:
+        super().__init__(message, status_code=status_code)
         self.retry_after = retry_after
 
 

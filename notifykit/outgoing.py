@@ -63,6 +63,7 @@ class ChatMessage(OutgoingMessage):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Receipt(Value):
-    """What the outside answered; `provider_id` is its own id of the message."""
+    """What the outside answered; `provider_id` is its own id of the message, `status_code` that of its answer."""
 
     provider_id: str | None = None
+    status_code: int | None = None

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Generic, Literal, get_args, overload
 
 from notifykit.errors import TriggerError
-from notifykit.ids import encode_id
+from notifykit.ids import transaction_id
 from notifykit.model.codes import Channel, MessageState, Outcome, RunState
 from notifykit.model.values import Json, M, R, Value
 from notifykit.texts import VALUE_LONGEST, sanitize
@@ -161,7 +161,7 @@ class BulkResult(Sequence[TriggerResult]):
             status=STATUSES[self._status[at]],
             error=[str(problem) for problem in problems],
             problems=problems,
-            transaction_id=given or (encode_id("txn", event) if event else ""),
+            transaction_id=transaction_id(given, event),
             duplicate=at in self._duplicates,
             recipients=self._recipients[at],
         )

@@ -578,7 +578,10 @@ class AsyncWorkflows(AsyncNamespace[Workflows]):
     _kind = Workflows
 
     def register(self, *workflows: Workflow[Any, ...]) -> None:
-        """Check definitions at once; store them with the next unit if they are new.
+        """Check definitions at once; store them with the next trigger if they are new.
+
+        That trigger also makes them current: what processes without this code use. The same definition again changes
+        nothing.
 
         Args:
             *workflows: Definitions. None is registered if one is refused.
@@ -595,7 +598,7 @@ class AsyncWorkflows(AsyncNamespace[Workflows]):
 
 
 class AsyncNotifier:
-    """Every verb, inside whatever transaction this notifier stands in.
+    """Every verb, each in a transaction of its own, or all in the one that the notifier was opened in.
 
     Attributes:
         subscribers: Who can be told something.
@@ -635,7 +638,7 @@ class AsyncNotifier:
             host: A session or connection on this engine's database; a session is flushed by each verb.
 
         Raises:
-            UnitError: It is none, or of the other notifier's kind, or this notifier stands in a transaction already.
+            UnitError: It is none, or of the other notifier's kind, or this notifier is in a transaction already.
 
         Example:
             ```python
@@ -663,7 +666,7 @@ class AsyncNotifier:
         Inside the block call the verbs of the notifier it gives, not the engine's.
 
         Raises:
-            UnitError: This notifier stands in a transaction already.
+            UnitError: This notifier is in a transaction already.
 
         Example:
             ```python
@@ -972,9 +975,9 @@ class AsyncEngine(AsyncNotifier):
         await self._worker.close()
 
     async def __aenter__(self) -> AsyncEngine:
-        """Itself."""
+        """Open nothing yet: the engine, to be closed at the end of the block."""
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close."""
+        """Close the engine at the end of the block."""
         await self.close()

@@ -1,4 +1,4 @@
-"""The notifier: every verb, inside whatever transaction it stands in. The awaited twin is generated from this text."""
+"""The notifier: every verb, in the transaction of its context. The awaited twin is generated from this text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from notifykit.workflow.definition import BoundWorkflow, Trigger, Workflow
 
 
 class Notifier:
-    """Every verb, inside whatever transaction this notifier stands in.
+    """Every verb, each in a transaction of its own, or all in the one that the notifier was opened in.
 
     Attributes:
         subscribers: Who can be told something.
@@ -67,7 +67,7 @@ class Notifier:
             host: A session or connection on this engine's database; a session is flushed by each verb.
 
         Raises:
-            UnitError: It is none, or of the other notifier's kind, or this notifier stands in a transaction already.
+            UnitError: It is none, or of the other notifier's kind, or this notifier is in a transaction already.
 
         Example:
             ```python
@@ -95,7 +95,7 @@ class Notifier:
         Inside the block call the verbs of the notifier it gives, not the engine's.
 
         Raises:
-            UnitError: This notifier stands in a transaction already.
+            UnitError: This notifier is in a transaction already.
 
         Example:
             ```python

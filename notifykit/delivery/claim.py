@@ -8,172 +8,122 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import bindparam, func, select, update
-from sqlmodel import col
-
-from notifykit.clock import micros
-from notifykit.delivery.addresses import addresses, devices
-from notifykit.delivery.choices import Choices
-from notifykit.delivery.claimed_delivery import ClaimedDelivery, MessageRow
-from notifykit.delivery.custom import checked, context
-from notifykit.delivery.decisions import (
-    CANCELLED,
-    DROPPED,
-    NO_PROVIDER,
-    Decision,
-    attempts_exhausted,
-    skipped,
-    without_sender,
-)
-from notifykit.delivery.record import Counts, DeliveryResult, record_unknown, settle
+from notifykit.delivery.attempts import record_unknown
+from notifykit.delivery.calls import Call, CallInput, StartGate
+from notifykit.delivery.claimed_delivery import ClaimedDelivery
+from notifykit.delivery.custom import result_fields, step_context
+from notifykit.delivery.decisions import CANCELLED, DROPPED, Decision, attempts_exhausted, skipped, unserved
+from notifykit.delivery.loading import load, load_preferences
+from notifykit.delivery.record import Counts, DeliveryResult, write_results
 from notifykit.delivery.rendering import Renderer
-from notifykit.delivery.sending import Call, Rendered, Sender, Senders, Window
-from notifykit.lifecycle import jobs as claiming
-from notifykit.lifecycle import runs as endings
-from notifykit.lifecycle import traces
-from notifykit.lifecycle.jobs import EVERYTHING, ClaimedJob, Scope
+from notifykit.delivery.routing import Route, Router, Sender
+from notifykit.lifecycle import jobs as queue
+from notifykit.lifecycle.jobs import ALL_WORK, ClaimedJob, WorkFilter
 from notifykit.lifecycle.runs import lock_runs
-from notifykit.model import DeliveryAttempt, Message
-from notifykit.model.codes import OUTSIDE, MessageStatus, RunStatus
-from notifykit.model.trace import line
+from notifykit.model.codes import MessageStatus, RunStatus
 from notifykit.queries import run_facts, versions
+from notifykit.queries.preferences import Preferences
 from notifykit.queries.run_facts import RunFacts
-from notifykit.settings import LEASE
-from notifykit.store.statement import Statement, any_of
+from notifykit.settings import LEASE, LOCKED_WIDENING, NO_PROVIDER
 from notifykit.unit_of_work.unit import Unit
-
-LOAD_MESSAGES = Statement(
-    select(
-        col(Message.id),
-        col(Message.environment),
-        col(Message.channel),
-        col(Message.status),
-        col(Message.reason),
-        col(Message.subject),
-        col(Message.body),
-        col(Message.data),
-        col(Message.expires_at),
-        col(Message.created_at),
-    ).where(any_of(Message.id, "ids"))
-)
-FAIL = Statement(
-    update(Message)
-    .where(col(Message.id) == bindparam("row"), col(Message.status) == MessageStatus.QUEUED.value)
-    .values(status=MessageStatus.FAILED.value, reason=bindparam("reason"))
-)
-WIDER = 8
-"""Where all jobs found have runs that others have locked, so many times as many are looked at."""
-NUMBERS = Statement(
-    select(col(DeliveryAttempt.message), func.max(DeliveryAttempt.attempt))
-    .where(any_of(DeliveryAttempt.message, "ids"))
-    .group_by(col(DeliveryAttempt.message))
-)
 
 
 @dataclass(slots=True)
-class Batch:
+class ClaimResult:
     """What one claim took.
 
     Attributes:
         calls: Calls to make.
         counts: Messages that ended at the claim.
-        waiting: What jobs wait for, and how many.
-        deferred: Jobs that wait for a provider.
-        settled: How many jobs needed no call.
+        waiting_for: What jobs wait for, and how many.
+        deferred: Messages that wait for a provider.
+        without_call: How many jobs needed no call.
     """
 
     calls: list[Call] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    waiting: Counter[str] = field(default_factory=Counter)
+    waiting_for: Counter[str] = field(default_factory=Counter)
     deferred: set[int] = field(default_factory=set)
-    settled: int = 0
+    without_call: int = 0
 
-    def add(self, other: Batch) -> None:
+    def add(self, other: ClaimResult) -> None:
         """Take in what another claim took."""
         self.calls += other.calls
         self.counts += other.counts
-        self.waiting += other.waiting
+        self.waiting_for += other.waiting_for
         self.deferred |= other.deferred
-        self.settled += other.settled
+        self.without_call += other.without_call
 
 
 @dataclass(frozen=True, slots=True)
-class Claimant:
+class ClaimRequest:
     """Who claims, and what for.
 
     Attributes:
         owner: The name of the claim, which no other one has.
-        senders: Who serves which channel here.
-        limit: Jobs at most: no more than begin soon.
-        at_once: How many of their calls begin at once.
+        router: Who sends what here.
+        limit: Jobs at most: no more than start soon.
+        at_once: How many of their calls start at once.
         since: When this process last stopped anybody before the claim, by the numbers of `Stops`.
         deadline: When the drain's budget is spent, by `clock.monotonic`, or None.
-        scope: Only this work.
+        only: Only this work.
         lost_first: Jobs whose worker was lost come first.
     """
 
     owner: str
-    senders: Senders
+    router: Router
     limit: int
     at_once: int = 1
     since: int = 0
     deadline: float | None = None
-    scope: Scope = EVERYTHING
+    only: WorkFilter = ALL_WORK
     lost_first: bool = False
 
 
-def claim(unit: Unit, by: Claimant) -> Batch:
+def claim(unit: Unit, request: ClaimRequest) -> ClaimResult:
     """Claim due jobs and decide which calls to make.
 
-    What needs no call is settled here, in the same unit: opted out, unreachable or expired messages are skipped, what
-    has no provider is put off, what was tried too often is given up.
+    What needs no call is dealt with here, in the same unit: opted out, unreachable or expired messages are skipped,
+    what has no provider is deferred, what was tried too often fails.
 
     Args:
         unit: A unit of its own.
-        by: Who claims, and what for.
+        request: Who claims, and what for.
     """
-    batch = Batch()
-    jobs, known = _due(unit, by)
+    found = ClaimResult()
+    jobs, known = _due(unit, request)
     if not jobs:
-        return batch
-    deliveries, orphans = _tasks(unit, jobs, known)
-    claiming.drop(unit, [job[:2] for job in orphans])
-    batch.settled = len(orphans)
-    to_call, settled = _sort(unit, by, deliveries, batch)
-    window = Window(unit.clock, unit.now + LEASE, unit.stops, by.since, by.deadline)
-    unit.effects.on_commit.append(window.open)
-    owned = claiming.take(
-        unit,
-        [delivery.job for delivery, _ in to_call],
-        owner=by.owner,
-        lease_until=window.lease_until,
-        at_once=by.at_once,
-    )
-    renderer = Renderer()
-    for (delivery, sender), job in zip(to_call, owned, strict=True):
-        delivery.job = job
-        batch.calls.append(_call(delivery, sender, renderer, window))
-    record_unknown(unit, [*(delivery for delivery, _ in to_call), *(entry.delivery for entry in settled)])
-    batch.counts = settle(unit, settled)
-    batch.settled += len(settled)
-    return batch
+        return found
+    deliveries, orphans = load(unit, jobs, known)
+    queue.drop(unit, [job.id for job in orphans])
+    to_call, decided = _decide_all(unit, request.router, deliveries)
+    found.calls = _take(unit, request, to_call)
+    record_unknown(unit, [*(delivery for delivery, _ in to_call), *(result.delivery for result in decided)])
+    found.counts = write_results(unit, decided)
+    found.without_call = len(orphans) + len(decided)
+    for result in decided:
+        message = result.delivery.message
+        if result.decision.reason == NO_PROVIDER and message is not None:
+            found.deferred.add(message.id)
+            found.waiting_for[f"{message.channel_name}: {NO_PROVIDER}"] += 1
+    return found
 
 
-def _due(unit: Unit, by: Claimant) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
+def _due(unit: Unit, request: ClaimRequest) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
     """Jobs to claim, with their runs, which are locked too: free ones, else one whose worker was lost."""
-    for lost in (True, False) if by.lost_first else (False, True):
-        jobs, known = _available(unit, by, lost)
+    for lost in (True, False) if request.lost_first else (False, True):
+        jobs, known = _available(unit, request, lost)
         if jobs:
-            return jobs[: 1 if lost else by.limit], known
+            return jobs[: 1 if lost else request.limit], known
     return [], {}
 
 
-def _available(unit: Unit, by: Claimant, lost: bool) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
+def _available(unit: Unit, request: ClaimRequest, lost: bool) -> tuple[list[ClaimedJob], dict[int, RunFacts]]:
     """Due jobs whose runs no other unit has locked, to stop them perhaps, and that this library can work on."""
-    needs, limit = sorted(unit.registry.functions()), by.limit
+    needs, limit = sorted(unit.registry.functions()), request.limit
     while True:
-        jobs = claiming.due_calls(
-            unit, needs=needs, limit=limit, scope=by.scope, without=versions.newer(unit), lost=lost
+        jobs = queue.due_calls(
+            unit, needs=needs, limit=limit, only=request.only, without=versions.newer(unit), lost=lost
         )
         runs = sorted({job.run for job in jobs})
         locked = lock_runs(unit, runs, wait=False)
@@ -183,72 +133,28 @@ def _available(unit: Unit, by: Claimant, lost: bool) -> tuple[list[ClaimedJob], 
         available = [job for job in jobs if job.run in locked or job.run not in known]
         if available or len(jobs) < limit:
             return available, known
-        limit *= WIDER
+        limit *= LOCKED_WIDENING
 
 
-def _sort(
-    unit: Unit, by: Claimant, deliveries: Sequence[ClaimedDelivery], batch: Batch
+def _decide_all(
+    unit: Unit, router: Router, deliveries: Sequence[ClaimedDelivery]
 ) -> tuple[list[tuple[ClaimedDelivery, Sender]], list[DeliveryResult]]:
     """Those to call, and what becomes of the others."""
-    choices = Choices(unit, deliveries)
-    to_call, settled = list[tuple[ClaimedDelivery, Sender]](), list[DeliveryResult]()
-    serving = {channel: by.senders.of(channel) for channel in OUTSIDE}
+    preferences = load_preferences(unit, deliveries)
+    to_call, decided = list[tuple[ClaimedDelivery, Sender]](), list[DeliveryResult]()
     for delivery in deliveries:
-        sender = serving[delivery.message.word] if delivery.message is not None else _function(delivery)
-        decision = _decide(delivery, sender, choices, unit.now)
-        if decision is None:
-            assert sender is not None
-            to_call.append((delivery, sender))
-        else:
-            settled.append(DeliveryResult(delivery, decision))
-    for entry in settled:
-        message = entry.delivery.message
-        if entry.decision.reason == NO_PROVIDER and message is not None:
-            batch.deferred.add(message.id)
-            batch.waiting[f"{message.word}: {NO_PROVIDER}"] += 1
-    return to_call, settled
+        route = router.route(delivery)
+        decision = _decide(delivery, route, preferences, unit.now)
+        if decision is not None:
+            decided.append(DeliveryResult(delivery, decision))
+        elif route.sender is not None:
+            to_call.append((delivery, route.sender))
+    return to_call, decided
 
 
-def defer(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> Counts | None:
-    """Let a job that cannot be claimed wait, so that it holds up no other one, or give it up.
-
-    Args:
-        unit: A unit of its own, after the one that failed.
-        job: As `due_calls` gave it.
-        until: When to try again; None: never.
-        problem: What went wrong.
-
-    Returns:
-        What ended; None where another unit has it.
-    """
-    needs = sorted(unit.registry.functions())
-    found = claiming.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]), lost=job.is_lost)
-    locked = lock_runs(unit, [job.run], wait=False) if found else {}
-    if not locked:
-        return None
-    traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
-    if until is not None:
-        claiming.postpone(unit, job[:2], until, job.attempt)
-        unit.schedule(until)
-        return Counts()
-    claiming.drop(unit, [job[:2]])
-    if not job.message:
-        endings.fail(unit, locked, problem)
-        return Counts()
-    failed = FAIL.run(unit, row=job.message, reason=problem)
-    traces.append(unit, [(job.run, line(micros(unit.now), None, "message_failed", problem))])
-    resumed = endings.resume(unit, [job.message])
-    endings.drop_ephemeral(unit, [job.run])
-    return Counts(failed=failed, resumed=resumed)
-
-
-def _function(delivery: ClaimedDelivery) -> Sender:
-    function = delivery.step.function
-    assert function is not None
-    return Sender("", function)
-
-
-def _decide(delivery: ClaimedDelivery, sender: Sender | None, choices: Choices, now: datetime) -> Decision | None:
+def _decide(
+    delivery: ClaimedDelivery, route: Route, preferences: Mapping[int, Preferences], now: datetime
+) -> Decision | None:
     """What becomes of a job without a call; None where its call is to be made."""
     message = delivery.message
     if message is None:
@@ -259,47 +165,42 @@ def _decide(delivery: ClaimedDelivery, sender: Sender | None, choices: Choices, 
         return CANCELLED
     if message.expires_at is not None and message.expires_at <= now:
         return skipped("expired")
-    if not choices.allow(delivery):
+    wanted = preferences[message.environment].of(delivery.workflow, message.channel_name)
+    if not wanted.decision(delivery.facts.subscriber_row, delivery.facts.tenant_row).allow:
         return skipped("preference")
-    if not delivery.is_reachable:
+    if not route.targets:
         return skipped("no_address")
-    return attempts_exhausted(delivery) or (None if sender else without_sender(delivery, now))
+    return attempts_exhausted(delivery) or (None if route.sender else unserved(delivery, now))
 
 
-def _call(delivery: ClaimedDelivery, sender: Sender, renderer: Renderer, window: Window) -> Call:
+def _take(unit: Unit, request: ClaimRequest, to_call: Sequence[tuple[ClaimedDelivery, Sender]]) -> list[Call]:
+    """Claim the jobs of calls that are to be made."""
+    gate = StartGate(unit.clock, unit.now + LEASE, unit.stops, request.since, request.deadline)
+    unit.effects.on_commit.append(gate.open)
+    claimed = queue.take(
+        unit,
+        [delivery.job for delivery, _ in to_call],
+        owner=request.owner,
+        lease_until=gate.lease_until,
+        at_once=request.at_once,
+    )
+    renderer, calls = Renderer(), list[Call]()
+    for (delivery, sender), job in zip(to_call, claimed, strict=True):
+        delivery.job = job
+        calls.append(_call(delivery, sender, renderer, gate))
+    return calls
+
+
+def _call(delivery: ClaimedDelivery, sender: Sender, renderer: Renderer, gate: StartGate) -> Call:
     if delivery.message is None:
-        return Call(delivery, sender, partial(_context, delivery), window, check=partial(checked, delivery.step.id))
-    return Call(delivery, sender, partial(_message, renderer, delivery), window)
+        prepare, parse = partial(_custom_input, delivery), partial(result_fields, delivery.step.id)
+        return Call(delivery, sender, prepare, gate, parse)
+    return Call(delivery, sender, partial(_message_input, renderer, delivery), gate)
 
 
-def _context(delivery: ClaimedDelivery) -> Rendered:
-    return Rendered(context(delivery))
+def _custom_input(delivery: ClaimedDelivery) -> CallInput:
+    return CallInput(step_context(delivery))
 
 
-def _message(renderer: Renderer, delivery: ClaimedDelivery) -> Rendered:
-    return Rendered(*renderer.prepare(delivery))
-
-
-def _tasks(
-    unit: Unit, jobs: Sequence[ClaimedJob], known: Mapping[int, RunFacts]
-) -> tuple[list[ClaimedDelivery], list[ClaimedJob]]:
-    """The jobs with all they need, in a few queries; and those whose run or message is gone."""
-    ids = sorted(job.message for job in jobs if job.message)
-    messages = {row[0]: MessageRow(*row) for row in LOAD_MESSAGES.rows(unit, ids=ids)} if ids else {}
-    numbers: dict[int, int] = dict(NUMBERS.rows(unit, ids=ids)) if ids else {}
-    reached = devices(unit, {known[job.run].subscriber_row for job in jobs if _needs_device(job, known, messages)})
-    deliveries, orphans = [], []
-    for job in jobs:
-        facts = known.get(job.run)
-        if facts is None or (job.message and job.message not in messages):
-            orphans.append(job)
-            continue
-        subscriber = facts.subscriber
-        there = addresses(subscriber, reached.get(facts.subscriber_row))
-        number = numbers.get(job.message, 0) + (2 if job.previous_lease else 1)
-        deliveries.append(ClaimedDelivery(job, facts, subscriber, messages.get(job.message), there, number))
-    return deliveries, orphans
-
-
-def _needs_device(job: ClaimedJob, known: Mapping[int, RunFacts], messages: Mapping[int, MessageRow]) -> bool:
-    return job.run in known and job.message in messages and messages[job.message].word in {"push", "chat"}
+def _message_input(renderer: Renderer, delivery: ClaimedDelivery) -> CallInput:
+    return CallInput(*renderer.prepare(delivery))

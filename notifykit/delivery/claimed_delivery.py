@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from notifykit.delivery.addresses import Addresses
 from notifykit.ids import encode_id
 from notifykit.lifecycle.jobs import ClaimedJob
 from notifykit.model.codes import Channel, ChannelCode, MessageStatus, RunStatus
 from notifykit.model.values import Json
+from notifykit.queries.addresses import Target
 from notifykit.queries.run_facts import RunFacts
 from notifykit.results import Message
 from notifykit.workflow.context import TemplateScope
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.overrides import for_step
 from notifykit.workflow.steps import Step
 
 
@@ -41,12 +40,12 @@ class MessageRow:
     created_at: datetime
 
     @property
-    def word(self) -> Channel:
-        """The channel's name."""
-        return WORDS[self.channel]
+    def channel_name(self) -> Channel:
+        """The channel's name outside."""
+        return CHANNEL_NAMES[self.channel]
 
 
-WORDS: dict[int, Channel] = {code.value: code.word for code in ChannelCode}
+CHANNEL_NAMES: dict[int, Channel] = {code.value: code.word for code in ChannelCode}
 
 
 @dataclass(slots=True)
@@ -58,7 +57,8 @@ class ClaimedDelivery:
         facts: What is known of its run.
         subscriber: What templates see of the subscriber; empty if it is gone.
         message: The message to send; None for a custom step.
-        addresses: Where the subscriber is reached.
+        overrides: What the trigger overrides at this step.
+        targets: Where the message goes; none where the subscriber cannot be reached, or for a custom step.
         number: The number of this attempt among all of the message, from 1.
     """
 
@@ -66,7 +66,8 @@ class ClaimedDelivery:
     facts: RunFacts
     subscriber: Json
     message: MessageRow | None
-    addresses: Addresses
+    overrides: Mapping[str, Any]
+    targets: tuple[Target, ...]
     number: int
 
     @property
@@ -90,23 +91,14 @@ class ClaimedDelivery:
         return str(self.subscriber.get("subscriber_id", ""))
 
     @property
-    def overrides(self) -> Mapping[str, Any]:
-        """What the trigger overrides at this step."""
-        return for_step(self.facts.overrides, self.step) if self.facts.overrides else {}
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of its targets."""
+        return tuple(target.address for target in self.targets)
 
     @property
-    def recipients(self) -> tuple[str, ...]:
-        """Where an e-mail goes: the subscriber's address, and those that the trigger adds."""
-        own = (self.addresses.email,) if self.addresses.email else ()
-        added = self.overrides.get("to")
-        return tuple(dict.fromkeys((*own, *added))) if added else own
-
-    @property
-    def is_reachable(self) -> bool:
-        """Whether there is an address for the message's channel."""
-        assert self.message is not None
-        channel = self.message.word
-        return self.addresses.reach(channel) or (channel == "email" and bool(self.overrides.get("to")))
+    def address(self) -> str:
+        """The address of its first target, `''` for none."""
+        return self.targets[0].address if self.targets else ""
 
     @property
     def is_awaited(self) -> bool:
@@ -131,7 +123,7 @@ class ClaimedDelivery:
             subscriber_id=self.subscriber_id,
             workflow=self.workflow.key,
             step=self.step.id,
-            channel=self.message.word,
+            channel=self.message.channel_name,
             status=status.word,
             reason=reason,
             provider=provider,

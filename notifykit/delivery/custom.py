@@ -14,10 +14,11 @@ from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
-from notifykit.model import Job, Run
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import line
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.texts import error_text
 from notifykit.unit_of_work.unit import Unit
@@ -25,17 +26,16 @@ from notifykit.workflow.context import Context, context_of, fields_returned
 
 RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
-ADVANCE = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues", "lease_until")
-
 COMPLETED = "completed"
+ADVANCE = JobKind.ADVANCE.value
 
 
-def context(delivery: ClaimedDelivery) -> Context[Any]:
+def step_context(delivery: ClaimedDelivery) -> Context[Any]:
     """What a custom step's function is called with: plain data, and a key that is the same for every attempt."""
-    return context_of(delivery.workflow.shape, delivery.scope, delivery.key)
+    return context_of(delivery.workflow.adapter, delivery.scope, delivery.key)
 
 
-def checked(step: str, answer: Any) -> Mapping[str, Any]:
+def result_fields(step: str, answer: Any) -> Mapping[str, Any]:
     """A function's result as plain JSON.
 
     Args:
@@ -51,40 +51,36 @@ def checked(step: str, answer: Any) -> Mapping[str, Any]:
         raise PermanentDeliveryError(error_text(error)) from error
 
 
-def complete(unit: Unit, entries: Sequence[tuple[ClaimedDelivery, Decision, Outcome | None]]) -> int:
+def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outcome | None]]) -> int:
     """Keep the results of custom steps, and let their runs go on from there.
 
     Args:
-        unit: The unit in which their jobs were finished or put off, fenced, and their runs locked.
-        entries: The steps that this process called.
+        unit: The unit in which their jobs were finished or deferred, fenced, and their runs locked.
+        results: The steps that this process called.
 
     Returns:
         How many runs go on; one that was stopped meanwhile does not.
     """
-    if not entries:
+    if not results:
         return 0
     traces.append(
-        unit, [(delivery.job.run, _line(unit, delivery, decision, outcome)) for delivery, decision, outcome in entries]
+        unit, [(delivery.job.run, _line(unit, delivery, decision, outcome)) for delivery, decision, outcome in results]
     )
     done = {
         delivery.job.run: (delivery, _record(unit, decision, outcome))
-        for delivery, decision, outcome in entries
+        for delivery, decision, outcome in results
         if decision.status
     }
     if not done:
         return 0
     kept, jobs = [], []
-    for run, results, status, step in RESULTS.rows(unit, ids=sorted(done)):
-        delivery, made = done[run]
-        kept.append({"row": run, "results": results | {delivery.step.id: made}})
+    for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
+        delivery, record = done[run]
+        kept.append({"row": run, "results": records | {delivery.step.id: record}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(delivery.job)
+            jobs.append(NewJob(delivery.job.id, delivery.facts.environment, unit.now, ADVANCE, run, step))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
-    now = unit.timestamp(unit.now)
-    rows = [(now, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, "", "", 0, 0, None) for job in jobs]
-    insert_rows(unit, Job, ADVANCE, rows)
-    if jobs:
-        unit.schedule(unit.now)
+    enqueue(unit, jobs)
     return len(jobs)
 
 
@@ -99,6 +95,6 @@ def _line(unit: Unit, delivery: ClaimedDelivery, decision: Decision, outcome: Ou
     if decision.status is not None:
         kind = "step_completed" if decision.status is MessageStatus.SENT else "step_failed"
         return line(at, step, kind, decision.reason)
-    if outcome is None or outcome.ending != "transient":
+    if outcome is None or outcome.kind != "transient":
         return ""
     return line(at, step, "attempt", outcome.error, {"attempt": delivery.job.attempt, "outcome": "transient"})

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from notifykit.delivery.claimed_delivery import ClaimedDelivery
 from notifykit.delivery.outcomes import Outcome
 from notifykit.delivery.retry import back_off
 from notifykit.model.codes import MessageStatus
-from notifykit.settings import ATTEMPTS, NO_PROVIDER_EXPIRY, NO_PROVIDER_RETRY, RESCUES
-
-NO_PROVIDER = "no provider"
+from notifykit.settings import ATTEMPTS, NO_PROVIDER, NO_PROVIDER_EXPIRY, NO_PROVIDER_RETRY, RESCUES
 
 
 @dataclass(slots=True)
@@ -22,13 +20,13 @@ class Decision:
         status: How its message (or custom step) ends; None where it does not end yet.
         reason: Why, in the words of `results.SkipReason` where one applies.
         due_at: When it is due again; None where the job goes.
-        burned: Its attempt counts; False where no call was made.
+        counts_as_attempt: False where no call was made.
     """
 
     status: MessageStatus | None = None
     reason: str | None = None
     due_at: datetime | None = None
-    burned: bool = True
+    counts_as_attempt: bool = True
 
 
 SENT = Decision(MessageStatus.SENT)
@@ -38,7 +36,7 @@ DROPPED = Decision()
 
 
 def failed(reason: str) -> Decision:
-    """The job is given up."""
+    """The message fails for good: nothing is tried again."""
     return Decision(MessageStatus.FAILED, reason)
 
 
@@ -48,7 +46,7 @@ def skipped(reason: str) -> Decision:
 
 
 def attempts_exhausted(delivery: ClaimedDelivery) -> Decision | None:
-    """Give a job up that was claimed too often, before one more call.
+    """Fail a job that was claimed too often, before one more call.
 
     Args:
         delivery: A claimed job; its attempt counts this claim.
@@ -63,12 +61,12 @@ def attempts_exhausted(delivery: ClaimedDelivery) -> Decision | None:
     return None
 
 
-def without_sender(delivery: ClaimedDelivery, now: datetime) -> Decision:
-    """A message whose channel nobody serves here: it waits, and fails in the end."""
+def unserved(delivery: ClaimedDelivery, now: datetime) -> Decision:
+    """A message that nobody here sends: it waits, and fails in the end."""
     assert delivery.message is not None
     if now - delivery.message.created_at >= NO_PROVIDER_EXPIRY:
         return failed(f"{NO_PROVIDER} for {NO_PROVIDER_EXPIRY.days} days")
-    return Decision(reason=NO_PROVIDER, due_at=now + NO_PROVIDER_RETRY, burned=False)
+    return Decision(reason=NO_PROVIDER, due_at=now + NO_PROVIDER_RETRY, counts_as_attempt=False)
 
 
 def after_call(delivery: ClaimedDelivery, outcome: Outcome, now: datetime) -> Decision | None:
@@ -82,19 +80,15 @@ def after_call(delivery: ClaimedDelivery, outcome: Outcome, now: datetime) -> De
     Returns:
         A decision, or None for an abandoned call, which is left to its lease.
     """
-    match outcome.ending:
+    match outcome.kind:
         case "abandoned":
             return None
         case "sent":
             return SENT
-        case "overdue":
+        case "timed_out":
             return Decision(MessageStatus.UNKNOWN, outcome.error)
-        case "unsent":
-            return Decision(due_at=delivery.job.due_at, burned=False)
+        case "not_started":
+            return Decision(due_at=delivery.job.due_at, counts_as_attempt=False)
         case "transient" if delivery.job.attempt < ATTEMPTS:
-            return Decision(due_at=now + _wait(delivery, outcome))
+            return Decision(due_at=now + back_off(delivery.job.id, delivery.job.attempt, outcome.retry_after))
     return failed(outcome.error)
-
-
-def _wait(delivery: ClaimedDelivery, outcome: Outcome) -> timedelta:
-    return back_off(delivery.job.id, delivery.job.attempt, outcome.retry_after)

@@ -39,7 +39,7 @@ class Renderer:
         """
         stored = delivery.message
         assert stored is not None
-        channel = stored.word
+        channel = stored.channel_name
         if stored.body is not None:
             kept = {"subject": stored.subject, "body": stored.body, "data": stored.data}
             return MESSAGES[channel](delivery, kept), None
@@ -100,7 +100,7 @@ def _email(delivery: ClaimedDelivery, content: Content) -> EmailMessage:
     overrides = delivery.overrides
     return EmailMessage(
         **_head(delivery),
-        to=delivery.recipients,
+        to=delivery.addresses,
         cc=tuple(overrides.get("cc", ())),
         bcc=tuple(overrides.get("bcc", ())),
         sender=overrides.get("from"),
@@ -113,16 +113,16 @@ def _email(delivery: ClaimedDelivery, content: Content) -> EmailMessage:
 
 
 def _sms(delivery: ClaimedDelivery, content: Content) -> SmsMessage:
-    return SmsMessage(**_head(delivery), phone=delivery.addresses.phone or "", body=content["body"])
+    return SmsMessage(**_head(delivery), phone=delivery.address, body=content["body"])
 
 
 def _push(delivery: ClaimedDelivery, content: Content) -> PushMessage:
     head = _head(delivery, content["data"])
-    return PushMessage(**head, tokens=delivery.addresses.tokens, title=content["subject"] or "", body=content["body"])
+    return PushMessage(**head, tokens=delivery.addresses, title=content["subject"] or "", body=content["body"])
 
 
 def _chat(delivery: ClaimedDelivery, content: Content) -> ChatMessage:
-    return ChatMessage(**_head(delivery), webhook_url=delivery.addresses.webhook_url or "", body=content["body"])
+    return ChatMessage(**_head(delivery), webhook_url=delivery.address, body=content["body"])
 
 
 MESSAGES: dict[Channel, Callable[[ClaimedDelivery, Content], OutgoingMessage]] = {

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
 
-from notifykit.settings import BACKOFF_BASE, BACKOFF_CAP
-
-SHORTEST = timedelta(seconds=1)
-LONGEST = 3600
-"""Seconds that a provider may ask us to wait."""
-TEXT_LONGEST = 1000
-"""A text that is longer is neither a number nor a date."""
+from notifykit.settings import (
+    ATTEMPTS,
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    BACKOFF_FLOOR,
+    RETRY_AFTER_CAP,
+    RETRY_AFTER_CHARACTERS,
+)
+from notifykit.unit_of_work.retry_policy import jitter
 
 
 def back_off(job: int, attempt: int, retry_after: float | None = None) -> timedelta:
@@ -29,7 +30,18 @@ def back_off(job: int, attempt: int, retry_after: float | None = None) -> timede
     """
     doublings: int = 2 ** min(attempt, 16)
     bound = min(BACKOFF_CAP, BACKOFF_BASE * doublings)
-    return max(bound * _fraction(job, attempt), SHORTEST, timedelta(seconds=retry_after or 0))
+    return max(bound * jitter(f"{job}:{attempt}"), BACKOFF_FLOOR, timedelta(seconds=retry_after or 0))
+
+
+def retry_at(now: datetime, job: int, attempt: int) -> datetime | None:
+    """When to try again what could not even begin; None where it has been tried often enough.
+
+    Args:
+        now: When it failed.
+        job: The job's id.
+        attempt: How many attempts were made, from 1.
+    """
+    return now + back_off(job, attempt) if attempt < ATTEMPTS else None
 
 
 def seconds_asked(retry_after: Any, now: datetime) -> float | None:
@@ -50,7 +62,7 @@ def seconds_asked(retry_after: Any, now: datetime) -> float | None:
         return None
     try:
         seconds = _seconds(retry_after, now)
-        found = None if seconds is None else min(float(min(seconds, LONGEST)), LONGEST)
+        found = None if seconds is None else min(float(min(seconds, RETRY_AFTER_CAP)), RETRY_AFTER_CAP)
     except Exception as error:  # methods of the host's own numbers and texts, dates that the calendar does not have
         raise ValueError("retry_after is not understood") from error
     if found is None or not found >= 0:
@@ -75,15 +87,10 @@ def _read(text: str) -> Decimal | datetime:
     """A text as a number, else as an HTTP date, which is always in UTC."""
     from email.utils import parsedate_to_datetime  # takes longer to import than the rest of this room
 
-    if len(text) > TEXT_LONGEST:
-        raise ValueError(text[:TEXT_LONGEST])
+    if len(text) > RETRY_AFTER_CHARACTERS:
+        raise ValueError(text[:RETRY_AFTER_CHARACTERS])
     try:
         return Decimal(text)
     except ArithmeticError:
         found = parsedate_to_datetime(text)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _fraction(job: int, attempt: int) -> float:
-    digest = blake2b(f"{job}:{attempt}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, func, or_, select
 from sqlmodel import col
 
-from notifykit.delivery.decisions import NO_PROVIDER
-from notifykit.delivery.sending import Senders
+from notifykit.delivery.routing import Router
 from notifykit.model import Event, Job, Message, Run, Workflow
-from notifykit.model.codes import OUTSIDE, ChannelCode, JobKind
+from notifykit.model.codes import ChannelCode, JobKind
 from notifykit.queries import versions
-from notifykit.settings import NO_PROVIDER_RETRY
+from notifykit.settings import NO_PROVIDER, NO_PROVIDER_RETRY
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
 
@@ -36,9 +35,9 @@ LACKING = (
 NEWER = (
     select(col(Workflow.key), func.count())
     .select_from(Job)
-    .join(Run, col(Run.id) == col(Job.run))
+    .join(Run, col(Run.id) == col(Job.subject))
     .join(Event, col(Event.id) == col(Run.event))
-    .join(Workflow, col(Workflow.id) == col(Event.workflow))
+    .join(Workflow, col(Workflow.id) == col(Run.workflow))
     .where(
         col(Job.due_at) <= bindparam("now"),
         or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now")),
@@ -46,24 +45,24 @@ NEWER = (
     )
     .group_by(col(Workflow.key))
 )
-ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.run).in_(OF_EVENT)))
+ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.subject).in_(OF_EVENT)))
 ALL_NEWER, EVENT_NEWER = Statement(NEWER), Statement(NEWER.where(col(Run.event) == bindparam("event")))
-ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.run).in_(OF_EVENT)))
+ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.subject).in_(OF_EVENT)))
 
 
-def waiting_for(unit: Unit, senders: Senders, event: int | None) -> Mapping[str, int]:
+def waiting_for(unit: Unit, router: Router, event: int | None) -> Mapping[str, int]:
     """What work waits for here, and how much of it: `{"email: no provider": 12, "shipped/score: no function": 1}`.
 
     Work on definitions that a newer notifykit stored waits for a process that has it: `shipped: newer definition`.
 
     Args:
         unit: Any unit.
-        senders: Who serves which channel here.
+        router: Who serves what here.
         event: Only this event's work, or None.
     """
     found: dict[str, int] = {}
     only = {} if event is None else {"event": event}
-    channels = [ChannelCode.of(channel).value for channel in OUTSIDE if senders.of(channel) is None]
+    channels = [ChannelCode.of(channel).value for channel in router.unserved]
     if channels:
         statement = ALL_UNSERVED if event is None else EVENT_UNSERVED
         for channel, count in statement.rows(unit, until=unit.now + NO_PROVIDER_RETRY, channels=channels, **only):

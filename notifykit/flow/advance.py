@@ -11,7 +11,7 @@ from notifykit.flow.run_columns import Changes, Indexes, RunColumns
 from notifykit.flow.steps import behaviour_of
 from notifykit.model.codes import JobKind
 from notifykit.render.compiled import CompiledStep, compiled
-from notifykit.workflow.stored import Missing
+from notifykit.workflow.serialization import MissingFunction
 
 
 def advance(runs: RunColumns, position: int, context: AdvanceContext) -> Changes:
@@ -36,7 +36,7 @@ def advance(runs: RunColumns, position: int, context: AdvanceContext) -> Changes
 def _through(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
     """Move runs through one step; those that go on to the next."""
     when = step.step.when
-    if isinstance(when, Missing):
+    if isinstance(when, MissingFunction):
         return moving.wait(indexes, step, JobKind.ADVANCE, moving.context.instant.now, needs=when.name)
     advanced = behaviour_of(step.step).move(moving, step, _passing(moving, step, indexes))
     skipped = moving.take_skipped()

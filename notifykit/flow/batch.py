@@ -12,14 +12,16 @@ from sqlalchemy import bindparam, select, update
 from notifykit.events import TriggerProcessed
 from notifykit.flow import apply, audience
 from notifykit.flow.advance import advance
-from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
 from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.prefetch import prefetch
 from notifykit.flow.run_columns import EventContext, RunColumns
+from notifykit.flow.subscriber_set import SubscriberSet
+from notifykit.flow.tenant_set import TenantSet
+from notifykit.flow.topic_members import TopicMembers, load_members, trace_topics
 from notifykit.flow.trace_log import TraceLog
 from notifykit.flow.validation import TenantRow
-from notifykit.ids import encode_id
+from notifykit.ids import transaction_id
 from notifykit.lifecycle.runs import drop_ephemeral
 from notifykit.model import Event
 from notifykit.model.tables import event
@@ -66,7 +68,7 @@ EXISTS = Statement(select(event.c.id).where(event.c.id == bindparam("id")))
 
 
 class BatchWriter:
-    """Serves batchs of triggers inside one unit."""
+    """Writes batches of triggers inside one unit."""
 
     def __init__(self, unit: Unit, topics: TopicMembers) -> None:
         """Write through a unit; the topics are those of the chunk."""
@@ -77,45 +79,45 @@ class BatchWriter:
         """Store events and runs, and move the runs as far as they get; yields after each chunk of runs."""
         unit = self.unit
         numbers = iter(unit.ids(len(batch) + sum(map(self._ids_for_runs, batch))))
-        for request in batch:
-            request.event = next(numbers)
+        for pending in batch:
+            pending.event = next(numbers)
         repeated = claim_transaction_ids(unit, batch)
-        live = [request for request in batch if request.live]
-        self.has_addresses = any(request.audience.addresses for request in live)
+        live = [pending for pending in batch if pending.live]
+        self.has_addresses = any(pending.audience.addresses for pending in live)
         audience.address_only(live)
         tenants = TenantSet.load(unit, live)
-        for request in live:
-            audience.trace_topics(unit, self.topics, request)
+        for pending in live:
+            trace_topics(unit, self.topics, pending)
         if len(live) == 1 and self._is_large(live[0]):
             yield from self._large(live[0], tenants)
         elif live:
             yield from self._small(live, tenants, numbers)
-        for request, first in repeated:
-            request.event, request.recipients, request.problems = first.event, first.recipients, first.problems
+        for pending, first in repeated:
+            pending.event, pending.recipients, pending.problems = first.event, first.recipients, first.problems
 
-    def _is_large(self, request: PendingTrigger) -> bool:
-        if request.only is not None:
+    def _is_large(self, pending: PendingTrigger) -> bool:
+        if pending.only is not None:
             return False
-        return request.audience.everyone or len(request.named) > self.unit.chunk or not self.topics.are_small(request)
+        return pending.audience.everyone or len(pending.named) > self.unit.chunk or not self.topics.are_small(pending)
 
-    def _ids_for_runs(self, request: PendingTrigger) -> int:
-        """How many runs a request may have, where that is known: their ids come in one block with the event's."""
-        if request.only is not None:
+    def _ids_for_runs(self, pending: PendingTrigger) -> int:
+        """How many runs a trigger may have, where that is known: their ids come in one block with the event's."""
+        if pending.only is not None:
             return 1
-        if self._is_large(request):
+        if self._is_large(pending):
             return 0
-        return len(request.named) + sum(len(members) for _, members in self.topics.of(request))
+        return len(pending.named) + sum(len(topic.members) for topic in self.topics.of(pending))
 
     # -- events whose recipients are all in memory
 
     def _small(
-        self, requests: Sequence[PendingTrigger], tenants: TenantSet, numbers: Iterator[int]
+        self, triggers: Sequence[PendingTrigger], tenants: TenantSet, numbers: Iterator[int]
     ) -> Generator[None, None, None]:
         unit = self.unit
         subscribers = SubscriberSet(unit)
-        subscribers.load(requests, [request.named for request in requests])
-        audience.load_members(unit, subscribers, self.topics, requests)
-        groups, rows = gather(requests, subscribers, tenants, self.topics)
+        subscribers.load(triggers, [pending.named for pending in triggers])
+        load_members(unit, subscribers, self.topics, triggers)
+        groups, rows = gather(triggers, subscribers, tenants, self.topics)
         subscribers.save()
         tenants.save(unit)
         self._store_events(rows)
@@ -125,38 +127,38 @@ class BatchWriter:
 
     # -- one event whose audience is read page by page
 
-    def _large(self, request: PendingTrigger, tenants: TenantSet) -> Generator[None, None, None]:
+    def _large(self, pending: PendingTrigger, tenants: TenantSet) -> Generator[None, None, None]:
         unit = self.unit
         subscribers = SubscriberSet(unit)
-        subscribers.load([request], [])
-        actor = subscribers.actor(request)
-        event = event_context(request, actor, tenants.of(request))
+        subscribers.load([pending], [])
+        actor = subscribers.actor(pending)
+        event = event_context(pending, actor, tenants.of(pending))
         subscribers.save()
         tenants.save(unit)
         number = 0 if actor is None else actor[0]
-        for runs in self._large_parts(request, event, number):
+        for runs in self._large_parts(pending, event, number):
             runs.ids = unit.ids(len(runs))
-            request.recipients += len(runs)
+            pending.recipients += len(runs)
             yield from self._move([runs])
-        self._store_events([(request, number, event.tenant_id)])
+        self._store_events([(pending, number, event.tenant_id)])
 
-    def _large_parts(self, request: PendingTrigger, event: EventContext, actor: int) -> Iterator[RunColumns]:
-        unit, who = self.unit, request.audience
+    def _large_parts(self, pending: PendingTrigger, event: EventContext, actor: int) -> Iterator[RunColumns]:
+        unit, who = self.unit, pending.audience
         direct: set[int] = set()
-        named = iter(request.named)
+        named = iter(pending.named)
         while part := list(islice(named, unit.chunk)):
-            subscribers, runs = SubscriberSet(unit), RunColumns(request.pinned)
+            subscribers, runs = SubscriberSet(unit), RunColumns(pending.pinned)
             subscribers.load([], [part])
             audience.add_recipients(runs, event, subscribers, part, (), 0)
             subscribers.save()
             direct.update(person[0] for person in runs.subscribers)
             yield runs
         if who.everyone or who.topics:
-            anonymous = not apply.looks_at_people(unit, request.pinned)
-            for page in audience.pages(unit, self.topics, request, actor, direct, anonymous=anonymous):
-                runs = RunColumns(request.pinned)
+            anonymous = not apply.looks_at_people(unit, pending.pinned)
+            for page in audience.pages(unit, self.topics, pending, actor, direct, anonymous=anonymous):
+                runs = RunColumns(pending.pinned)
                 audience.add_page(runs, event, page)
-                if page:
+                if page.people:
                     yield runs
 
     # -- rows
@@ -164,30 +166,30 @@ class BatchWriter:
     def _store_events(self, rows: Sequence[tuple[PendingTrigger, int, int]]) -> None:
         unit = self.unit
         stamp = unit.timestamp(unit.now)
-        fresh = [event_row(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
+        fresh = [_row_of(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
         insert_rows(unit, Event, EVENT, fresh)
         COMPLETE.many(
             unit,
             [
                 {
-                    "number": request.event,
+                    "number": pending.event,
                     "new_tenant": tenant,
                     "new_actor": actor,
-                    "new_recipients": request.recipients,
-                    "new_errors": _errors(request),
-                    "new_trace": "".join(request.lines) or None,
+                    "new_recipients": pending.recipients,
+                    "new_errors": _errors(pending),
+                    "new_trace": "".join(pending.lines) or None,
                 }
-                for request, actor, tenant in rows
-                if request.transaction_id is not None
+                for pending, actor, tenant in rows
+                if pending.transaction_id is not None
             ],
         )
         if rows:
             unit.effects.commit_probes.append((EXISTS, {"id": rows[-1][0].event}))
         if unit.listens("trigger_processed"):
-            for request, _, _ in rows:
-                key = request.pinned.workflow.key
+            for pending, _, _ in rows:
+                key = pending.pinned.workflow.key
                 unit.emit(
-                    TriggerProcessed(request.transaction_id or encode_id("txn", request.event), key, request.recipients)
+                    TriggerProcessed(transaction_id(pending.transaction_id, pending.event), key, pending.recipients)
                 )
 
     def _move(self, groups: Sequence[RunColumns]) -> Generator[None, None, None]:
@@ -200,105 +202,106 @@ class BatchWriter:
         unit = self.unit
         instant = apply.instant_of(unit)
         trace = TraceLog(instant)
-        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), prefetch(unit, chunk), trace)
+        facts = prefetch(unit, chunk)
+        context = AdvanceContext(unit.environment, instant, unit.registry.functions(), facts, trace)
         apply.store_new(unit, [advance(runs, 0, context) for runs in chunk], trace)
         if self.has_addresses:
             drop_ephemeral(unit, [number for runs in chunk for number in runs.ids])
 
 
 def claim_transaction_ids(unit: Unit, batch: Sequence[PendingTrigger]) -> list[tuple[PendingTrigger, PendingTrigger]]:
-    """Insert the events with given transaction ids: the first write, which alone decides what is a duplicate (D8, D30).
+    """Insert the events with given transaction ids: the first write, which alone decides what is a duplicate.
 
     Returns:
         Requests that repeat another one of the batch, each with that one.
     """
     first: dict[str, PendingTrigger] = {}
     repeated = []
-    for request in batch:
-        if request.transaction_id is None:
+    for pending in batch:
+        if pending.transaction_id is None:
             continue
-        if request.transaction_id in first:
-            request.duplicate, request.live = True, False
-            repeated.append((request, first[request.transaction_id]))
+        if pending.transaction_id in first:
+            pending.duplicate, pending.live = True, False
+            repeated.append((pending, first[pending.transaction_id]))
         else:
-            first[request.transaction_id] = request
+            first[pending.transaction_id] = pending
     if first:
         stamp = unit.timestamp(unit.now)
-        rows = [event_row(unit, stamp, request, 0, 0) for _, request in sorted(first.items())]
+        rows = [_row_of(unit, stamp, pending, 0, 0) for _, pending in sorted(first.items())]
         insert_new(unit, Event, EVENT, rows)
         for given, number, recipients, errors in FIND_GIVEN.rows(
             unit, environment=unit.environment, given=sorted(first)
         ):
-            request = first[given]
-            if number != request.event:
-                request.duplicate, request.live, request.event, request.recipients = True, False, number, recipients
-                request.problems = tuple(Problem(*each) for each in errors or ())
+            pending = first[given]
+            if number != pending.event:
+                pending.duplicate, pending.live, pending.event, pending.recipients = True, False, number, recipients
+                pending.problems = tuple(Problem(*each) for each in errors or ())
     return repeated
 
 
 def gather(
-    requests: Sequence[PendingTrigger], subscribers: SubscriberSet, tenants: TenantSet, topics: TopicMembers
+    triggers: Sequence[PendingTrigger], subscribers: SubscriberSet, tenants: TenantSet, topics: TopicMembers
 ) -> tuple[list[RunColumns], list[tuple[PendingTrigger, int, int]]]:
     """Lay out the runs of a batch in columns, in input order, one group for each version.
 
     Returns:
-        The groups, without run ids; and for each request its actor's and tenant's row.
+        The groups, without run ids; and for each pending its actor's and tenant's row.
     """
     groups: dict[int, RunColumns] = {}
     rows = []
-    for request in requests:
-        actor = subscribers.actor(request)
+    for pending in triggers:
+        actor = subscribers.actor(pending)
         number = 0 if actor is None else actor[0]
-        event = event_context(request, actor, tenants.of(request))
-        version = request.pinned
+        event = event_context(pending, actor, tenants.of(pending))
+        version = pending.pinned
         runs = groups.get(version.version_id)
         if runs is None:
             runs = groups[version.version_id] = RunColumns(version)
-        who = request.audience
-        request.recipients = audience.add_recipients(
-            runs, event, subscribers, request.named, topics.of(request) if who.topics else (), number
+        who = pending.audience
+        pending.recipients = audience.add_recipients(
+            runs, event, subscribers, pending.named, topics.of(pending) if who.topics else (), number
         )
-        rows.append((request, number, event.tenant_id))
+        rows.append((pending, number, event.tenant_id))
     return list(groups.values()), rows
 
 
-def event_context(request: PendingTrigger, actor: Row | None, tenant: TenantRow | None) -> EventContext:
+def event_context(pending: PendingTrigger, actor: Row | None, tenant: TenantRow | None) -> EventContext:
     """The event as its runs see it."""
     return EventContext(
-        request.event,
-        request.transaction_id,
-        request.payload,
+        pending.event,
+        pending.transaction_id,
+        pending.payload,
         None if actor is None else view(actor),
         None if tenant is None else tenant.view,
         0 if tenant is None else tenant.id,
-        request.overrides,
-        request.audience.fans_out,
+        pending.overrides,
+        pending.audience.fans_out,
     )
 
 
-def event_row(unit: Unit, stamp: Any, request: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
+def _row_of(unit: Unit, stamp: Any, pending: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
     """An event as it is stored; `stamp` is the time of it."""
-    version = request.pinned
+    version = pending.pinned
     return (
-        request.event,
+        pending.event,
         unit.environment,
-        request.transaction_id,
+        pending.transaction_id,
         version.workflow_id,
         version.version_id,
         tenant,
         actor,
-        request.payload_text,
-        request.overrides_text,
+        pending.payload_text,
+        pending.overrides_text,
         PROCESSED,
-        request.recipients,
-        to_json(_errors(request)).decode() if request.problems else None,
-        "".join(request.lines) or None,
+        pending.recipients,
+        to_json(_errors(pending)).decode() if pending.problems else None,
+        "".join(pending.lines) or None,
         stamp,
     )
 
 
-def _errors(request: PendingTrigger) -> list[list[str | None]] | None:
-    return [[each.field, each.message, each.recipient] for each in request.problems] or None
+def _errors(pending: PendingTrigger) -> list[list[str | None]] | None:
+    return [[each.field, each.message, each.recipient] for each in pending.problems] or None
 
 
 def _chunks(groups: Sequence[RunColumns], size: int) -> Iterator[list[RunColumns]]:

@@ -12,23 +12,24 @@ from typing import Any, Literal
 
 from notifykit.flow import audience, wire
 from notifykit.flow.advance import advance
-from notifykit.flow.audience import SubscriberSet, TenantSet, TopicMembers
 from notifykit.flow.batch import FIND_GIVEN, event_context
 from notifykit.flow.moving import AdvanceContext
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.prefetch import prefetch
 from notifykit.flow.run_columns import Changes, Instant, RunColumns
 from notifykit.flow.steps import behaviour_of
+from notifykit.flow.subscriber_set import SubscriberSet
+from notifykit.flow.tenant_set import TenantSet
+from notifykit.flow.topic_members import TopicMembers
 from notifykit.flow.trace_log import Record, TraceEntry, TraceLog
 from notifykit.flow.validation import validate
-from notifykit.model.codes import ChannelCode, RunStatus
+from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import public_id
 from notifykit.plan import Plan, Planned, SkipReason
 from notifykit.queries.facts import Facts
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import BoundWorkflow, Workflow
-from notifykit.workflow.preferences import decide
-from notifykit.workflow.stored import Missing
+from notifykit.workflow.serialization import MissingFunction
 
 WAITING = RunStatus.WAITING.value
 OUTCOMES: dict[str, Literal["send", "wait", "skip", "fail"]] = {
@@ -70,35 +71,35 @@ def explain(
         InputError: A value is refused, or no valid recipient is left.
     """
     unit = replace(unit, dry=True)
-    (request,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
-    if request.error is not None:
-        raise request.error
-    if reason := _refusal(unit, request):
-        return _plan(0, list(_left_out(unit, request, reason)))
-    return _Rehearsal(unit, request).plan()
+    (pending,) = validate(unit, [wire.trigger_request(workflow, to, payload, options)])
+    if pending.error is not None:
+        raise pending.error
+    if reason := _refusal(unit, pending):
+        return _plan(0, list(_left_out(unit, pending, reason)))
+    return _Rehearsal(unit, pending).plan()
 
 
-def _refusal(unit: Unit, request: PendingTrigger) -> SkipReason | None:
+def _refusal(unit: Unit, pending: PendingTrigger) -> SkipReason | None:
     """Why nothing of the trigger would be stored."""
-    if request.status != "processed":
+    if pending.status != "processed":
         return "inactive"
-    given = request.transaction_id
+    given = pending.transaction_id
     if given is not None and FIND_GIVEN.rows(unit, environment=unit.environment, given=[given]):
         return "duplicate"
     return None
 
 
-def _left_out(unit: Unit, request: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
-    rule = "; ".join(map(str, request.problems)) or f"the transaction id {request.transaction_id!r} was used before"
-    for who in [request.only] if request.only is not None else request.audience.named:
+def _left_out(unit: Unit, pending: PendingTrigger, reason: SkipReason) -> Iterator[Planned]:
+    rule = "; ".join(map(str, pending.problems)) or f"the transaction id {pending.transaction_id!r} was used before"
+    for who in [pending.only] if pending.only is not None else pending.audience.named:
         yield Planned(who, None, None, "skip", unit.now, reason, rule)
 
 
 class _Rehearsal:
     """One trigger walked through in memory."""
 
-    def __init__(self, unit: Unit, request: PendingTrigger) -> None:
-        self.unit, self.request = unit, request
+    def __init__(self, unit: Unit, pending: PendingTrigger) -> None:
+        self.unit, self.request = unit, pending
         self.subscribers = SubscriberSet(unit)
         self.rows: list[Planned] = []
         self.turn = count()
@@ -115,21 +116,21 @@ class _Rehearsal:
         return _plan(len(runs), self.rows)
 
     def _runs(self) -> RunColumns:
-        """Everybody the trigger goes to; on the path, those whom it leaves out."""
-        unit, request, subscribers = self.unit, self.request, self.subscribers
-        who = request.audience
-        topics = TopicMembers.load(unit, [request])
-        audience.address_only([request])
-        subscribers.load([request], [request.named])
-        actor = subscribers.actor(request)
+        """Everybody the trigger goes to; on the way, those whom it leaves out."""
+        unit, pending, subscribers = self.unit, self.request, self.subscribers
+        who = pending.audience
+        topics = TopicMembers.load(unit, [pending])
+        audience.address_only([pending])
+        subscribers.load([pending], [pending.named])
+        actor = subscribers.actor(pending)
         number = 0 if actor is None else actor[0]
-        event = event_context(request, actor, TenantSet.load(unit, [request]).of(request))
-        for problem in request.problems:
+        event = event_context(pending, actor, TenantSet.load(unit, [pending]).of(pending))
+        for problem in pending.problems:
             self._leave_out(problem.recipient or "", "fail", None, str(problem))
-        runs = RunColumns(request.pinned)
-        audience.add_recipients(runs, event, subscribers, request.named, (), 0)
+        runs = RunColumns(pending.pinned)
+        audience.add_recipients(runs, event, subscribers, pending.named, (), 0)
         if who.everyone or who.topics:
-            for page in audience.pages(unit, topics, request, number, {person[0] for person in runs.subscribers}):
+            for page in audience.pages(unit, topics, pending, number, {person[0] for person in runs.subscribers}):
                 audience.add_page(runs, event, page)
             self._not_served(topics, {person[1] for person in runs.subscribers}, number)
         runs.ids = list(range(1, len(runs) + 1))
@@ -140,7 +141,7 @@ class _Rehearsal:
         who = self.request.audience
         reached = replace(who, topics=tuple(replace(one, exclude=()) for one in who.topics))
         for page in audience.pages(self.unit, topics, replace(self.request, audience=reached), 0, set()):
-            for person in page:
+            for person in page.people:
                 if person[1] in served:
                     continue
                 if person[0] == actor:
@@ -154,11 +155,8 @@ class _Rehearsal:
     def _given_devices(self) -> None:
         """Channels given with this very trigger count as if they were stored."""
         for state in self.subscribers.states.values():
-            for channel in (channel for given in state.given for channel in given.channels):
-                if channel.tokens:
-                    self.facts.push.add(state.row[0])
-                if channel.credentials.get("webhook_url"):
-                    self.facts.chat.add(state.row[0])
+            for given in state.given:
+                self.facts.addresses.add(state.row[0], given.channels)
 
     def _move(self, standing: _Suspended) -> None:
         """Move runs at one moment, note what happens, and let those that wait stand where they go on."""
@@ -195,12 +193,8 @@ class _Rehearsal:
         )
 
     def _allowed_by(self, runs: RunColumns, place: int, channel: Any) -> str:
-        workflow = runs.version.workflow
-        choices = self.facts.choices.get(ChannelCode.of(channel).value, {}).get(runs.subscribers[place][0], {})
-        decision = decide(
-            channel, workflow=workflow.key, critical=workflow.critical, defaults=workflow.preferences, choices=choices
-        )
-        return str(decision.rule)
+        preferences = self.facts.preferences.of(runs.version.workflow, channel)
+        return preferences.decision(runs.subscribers[place][0], runs.events[place].tenant_id).rule
 
     @staticmethod
     def _reads_unknown(workflow: Workflow[Any, ...], step_id: str, records: Mapping[str, Record]) -> bool:
@@ -215,7 +209,7 @@ class _Rehearsal:
 
     def _go_on(self, changes: Changes, trace: TraceLog, standing: _Suspended) -> None:
         """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
-        due = {wait.run: wait for wait in changes.waits if not wait.message}
+        due = {job.subject: job for job in changes.jobs if not job.message}
         groups: dict[tuple[datetime, int], list[int]] = {}
         steps = changes.runs.version.workflow.steps
         for place, status in enumerate(changes.status):
@@ -223,8 +217,8 @@ class _Rehearsal:
                 step = steps[changes.steps[place]]
                 if step.stop_on_fail and (place, step.id) in changes.unrenderable:
                     continue
-                wait = due.get(changes.runs.ids[place])
-                at = standing.at if wait is None else wait.due_at
+                job = due.get(changes.runs.ids[place])
+                at = standing.at if job is None else job.due_at
                 groups.setdefault((at, changes.steps[place]), []).append(place)
         for (at, index), places in groups.items():
             self._wait(changes, trace, at, index, places)
@@ -232,7 +226,7 @@ class _Rehearsal:
     def _wait(self, changes: Changes, trace: TraceLog, at: datetime, index: int, places: Sequence[int]) -> None:
         runs = changes.runs
         step = runs.version.workflow.steps[index]
-        rule = ABSENT if isinstance(step.when, Missing) else behaviour_of(step).waiting_rule(step)
+        rule = ABSENT if isinstance(step.when, MissingFunction) else behaviour_of(step).waiting_rule(step)
         if rule is not None:
             for place in places:
                 who = public_id(runs.subscribers[place][1])

@@ -1,4 +1,4 @@
-"""A trigger on its path in: what it asks for, for whom, and what has been made of it so far."""
+"""A trigger on its way in: what it asks for, for whom, and what has been made of it so far."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Audience:
 
     @property
     def empty(self) -> bool:
-        """Nobody is request for."""
+        """Nobody is asked for."""
         return not (
             self.named or self.addresses or self.topics or self.everyone or (self.selected and not self.problems)
         )
@@ -67,10 +67,10 @@ NOBODY = Audience({})
 
 @dataclass(slots=True)
 class PendingTrigger:
-    """One trigger on its path in.
+    """One trigger on its way in.
 
     Attributes:
-        request: What was request for.
+        request: What was asked for.
         status: `processed` until something refuses it.
         live: Nothing has refused it so far, and it is no duplicate.
         problems: What is wrong with it, or with some of its recipients.
@@ -82,7 +82,7 @@ class PendingTrigger:
         overrides_text: The same as text.
         tenant: Identifier and given fields, or None.
         only: The one subscriber id that is all of its audience, or None.
-        audience: Who is request for otherwise.
+        audience: Who is asked for otherwise.
         actor: An id, or the given fields of a subscriber.
         transaction_id: The given one, trimmed.
         event: The stored event's id.
@@ -133,6 +133,6 @@ class PendingTrigger:
 
     @property
     def pinned(self) -> StoredVersion:
-        """The version, of a request that has passed the first check."""
+        """The version, of a trigger that has passed the first check."""
         assert self.version is not None
         return self.version

@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifykit.errors import InputError, StorageError
 from notifykit.flow.pending_trigger import Audience, Direct, PendingTrigger
-from notifykit.flow.wire import TriggerRequest, text_problem
+from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.queries.references import key_problem
 from notifykit.queries.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.render.compiled import compiled
 from notifykit.results import Problem
@@ -34,13 +35,13 @@ class _Facts:
     payload: Any
 
 
-def settle(request: TriggerRequest) -> None:
+def settle(pending: TriggerRequest) -> None:
     """Read recipients that may be iterable only once into a list: they are looked at more than once."""
-    to = request.get("to")
+    to = pending.get("to")
     if type(to) in {str, list, tuple} or isinstance(to, (bytes, bytearray)):
         return
     if isinstance(to, Iterable) and not _is_one(to):
-        request["to"] = list(to)
+        pending["to"] = list(to)
 
 
 def stands_alone(to: Any) -> bool:
@@ -50,34 +51,34 @@ def stands_alone(to: Any) -> bool:
     return isinstance(to, (list, tuple)) and any(isinstance(one, (Everyone, SelectBase)) for one in to)
 
 
-def read_only(request: PendingTrigger) -> bool:
+def read_only(pending: PendingTrigger) -> bool:
     """Take a lone subscriber id, the usual case, without more ado; whether it is one."""
-    to = request.request.get("to")
-    if type(to) is str and text_problem(key := to.strip()) is None:
-        request.only = key
+    to = pending.request.get("to")
+    if type(to) is str and key_problem(key := to.strip()) is None:
+        pending.only = key
         return True
     return False
 
 
-def read(unit: Unit, requests: Sequence[PendingTrigger]) -> list[Audience]:
+def read(unit: Unit, triggers: Sequence[PendingTrigger]) -> list[Audience]:
     """Read the recipients of a chunk; those given with facts are validated in one call.
 
     Args:
         unit: Where a `select` runs.
-        requests: Requests whose workflow and payload are known.
+        triggers: Requests whose workflow and payload are known.
     """
     out: list[Audience] = []
     waiting: list[_Facts] = []
-    for place, request in enumerate(requests):
+    for place, pending in enumerate(triggers):
         audience = Audience({})
         out.append(audience)
-        to = request.request.get("to")
+        to = pending.request.get("to")
         if to is None:
             audience.missing = True
         else:
-            _forms(unit, request, audience, place, to, waiting)
+            _forms(unit, pending, audience, place, to, waiting)
     for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
-        _with_facts(requests[one.place], out[one.place], one, found)
+        _with_facts(triggers[one.place], out[one.place], one, found)
     for place in {one.place for one in waiting if out[one.place].problems}:
         out[place].problems = tuple(sorted(out[place].problems, key=_position))
     return out
@@ -111,27 +112,27 @@ def _actor_id(actor: Any) -> str | Problem:
             f"a subscriber id, its fields or something with a `subscriber_id` is expected, not {type(actor).__name__}",
         )
     key = str.strip(key)
-    problem = text_problem(key)
+    problem = key_problem(key)
     return Problem("actor", problem) if problem else key
 
 
 def _id(audience: Audience, text: str, path: str) -> None:
     key = str.strip(text)  # of a subclass only the letters count: a Markup, a member of an enumeration
-    if problem := text_problem(key):
+    if problem := key_problem(key):
         audience.problems += (Problem(path, problem, key),)
     else:
         audience.named[key] = key
 
 
-def _forms(unit: Unit, request: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
+def _forms(unit: Unit, pending: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
     """Sort one `to` into its forms; an iterable is a list of forms."""
     if _is_one(to):
-        return _form(unit, request, audience, place, to, "to", waiting)
+        return _form(unit, pending, audience, place, to, "to", waiting)
     if not isinstance(to, Iterable) or isinstance(to, (bytes, bytearray)):
         audience.problems += (Problem("to", f"{type(to).__name__} is no form of recipient"),)
         return None
     for at, one in enumerate(to):
-        _form(unit, request, audience, place, one, f"to.{at}", waiting)
+        _form(unit, pending, audience, place, one, f"to.{at}", waiting)
     return None
 
 
@@ -140,7 +141,7 @@ def _is_one(to: Any) -> bool:
 
 
 def _form(
-    unit: Unit, request: PendingTrigger, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
+    unit: Unit, pending: PendingTrigger, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
 ) -> None:
     if isinstance(one, str):
         _id(audience, one, path)
@@ -149,7 +150,7 @@ def _form(
     elif isinstance(one, Everyone):
         audience.everyone = True
     elif isinstance(one, SelectBase):
-        _select(unit, request, audience, one, path)
+        _select(unit, pending, audience, one, path)
     elif isinstance(one, Recipient):
         waiting.append(_of_recipient(place, path, one))
     elif isinstance(one, Mapping):
@@ -174,7 +175,7 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
 
 
 def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
-    wrong = text_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
+    wrong = key_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
     if wrong is not None:
         audience.problems += (Problem(f"{path}.topic_key", wrong),)
     elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
@@ -202,7 +203,7 @@ def _of_recipient(place: int, path: str, one: Recipient) -> _Facts:
 
 
 def _with_facts(
-    request: PendingTrigger, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]
+    pending: PendingTrigger, audience: Audience, one: _Facts, found: GivenSubscriber | list[Problem]
 ) -> None:
     who = None if one.address_only else label(one.facts.get("subscriber_id", one.facts.get("subscriberId", ""))) or None
     if isinstance(found, list):
@@ -215,7 +216,7 @@ def _with_facts(
             Problem(one.path, "a recipient without an id needs an address: email, phone or channels"),
         )
         return
-    payload = None if one.payload is None else own_payload(request.pinned.workflow, request.payload, one.payload)
+    payload = None if one.payload is None else own_payload(pending.pinned.workflow, pending.payload, one.payload)
     if isinstance(payload, str):
         audience.problems += (Problem(f"{one.path}.payload", payload, who),)
         return
@@ -231,16 +232,16 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     if not isinstance(own, Mapping):
         return f"a mapping is expected, not {type(own).__name__}"
     try:
-        merged = workflow.plain({**payload, **own})
+        merged = workflow.serialize({**payload, **own})
         for date in compiled(workflow).dates:
-            date.moment({"payload": merged})
+            date.find_time({"payload": merged})
     except InputError as error:
         return str(error)
     return merged
 
 
-def _select(unit: Unit, request: PendingTrigger, audience: Audience, query: SelectBase, path: str) -> None:
-    """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows (D43)."""
+def _select(unit: Unit, pending: PendingTrigger, audience: Audience, query: SelectBase, path: str) -> None:
+    """Run a query once and read it into memory: paging an arbitrary one would lose and repeat rows."""
     audience.selected = True
     with _explained(unit, path):
         result = unit.connection.execute(cast("Executable", query))
@@ -250,10 +251,10 @@ def _select(unit: Unit, request: PendingTrigger, audience: Audience, query: Sele
                 audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
                 continue
             key = str.strip(str(row[0]))
-            if problem := text_problem(key):
+            if problem := key_problem(key):
                 audience.problems += (Problem(path, problem, key),)
             elif key not in audience.named:
-                _selected(request, audience, key, dict(zip(names, row[1:], strict=True)), path)
+                _selected(pending, audience, key, dict(zip(names, row[1:], strict=True)), path)
 
 
 @contextmanager
@@ -275,11 +276,11 @@ def _explained(unit: Unit, path: str) -> Iterator[None]:
         raise InputError(f"{path}: the database refuses this select: {words}", field=path) from cause
 
 
-def _selected(request: PendingTrigger, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:
+def _selected(pending: PendingTrigger, audience: Audience, key: str, own: dict[str, Any], path: str) -> None:
     if not own:
         audience.named[key] = key
         return
-    payload = own_payload(request.pinned.workflow, request.payload, own)
+    payload = own_payload(pending.pinned.workflow, pending.payload, own)
     if isinstance(payload, str):
         audience.problems += (Problem(f"{path}.payload", payload, key),)
     else:

@@ -1,4 +1,4 @@
-"""Ways: runs that went the same path have the same trace and records, made once for each distinct path in a chunk."""
+"""Paths: runs that went the same way have the same trace and records, made once for each distinct path in a chunk."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Triggers: from what was request to stored events and runs that have gone as far as they get.
+"""Triggers: from what was asked to stored events and runs that have gone as far as they get.
 
-One path for one trigger and for a million: chunks of input, batchs of it whose audience is known at once, chunks of
+One path for one trigger and for a million: chunks of input, batches of it whose audience is known at once, chunks of
 runs. Each long verb is a generator that yields after each chunk, so that the async notifier can let the loop breathe.
 """
 
@@ -13,14 +13,16 @@ from typing import Any
 
 from notifykit.errors import InputError, TriggerError
 from notifykit.events import BulkFinished
-from notifykit.flow import audience, wire
+from notifykit.flow import wire
 from notifykit.flow.batch import BatchWriter
 from notifykit.flow.pending_trigger import PendingTrigger
 from notifykit.flow.recipients import settle, stands_alone
+from notifykit.flow.subscriber_set import given_devices
+from notifykit.flow.topic_members import PRELOADED, TopicMembers
 from notifykit.flow.validation import validate
 from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone
-from notifykit.queries.facts import DEVICES
+from notifykit.queries.addresses import DEVICE_CHANNELS
 from notifykit.results import BulkResult, Problem, TriggerResult
 from notifykit.unit_of_work.pull_buffer import PullBuffer, next_batch
 from notifykit.unit_of_work.unit import Unit
@@ -82,9 +84,9 @@ def trigger_bulk(
         items = iter((yield from _checked_first(unit, items)))
     result = BulkResult()
     while batch := (yield from next_batch(items, unit.chunk)):
-        for request in (yield from _write(unit, wire.read(batch))):
-            _note(result, request)
-            if atomic and request.status != "processed":
+        for pending in (yield from _write(unit, wire.read(batch))):
+            _note(result, pending)
+            if atomic and pending.status != "processed":
                 result.raise_for_status()
         if progress is not None:
             progress(len(result))
@@ -102,10 +104,10 @@ def _checked_first(unit: Unit, items: Iterator[Any] | PullBuffer) -> Generator[P
         for one in read:
             if not isinstance(one, list):
                 settle(one)
-        for at, request in enumerate(validate(unit, read), len(everything)):
-            if request.status != "processed":
-                sentence = "; ".join(map(str, request.problems))
-                raise TriggerError(f"trigger {at}: {request.status}: {sentence}; nothing was written (atomic)")
+        for at, pending in enumerate(validate(unit, read), len(everything)):
+            if pending.status != "processed":
+                sentence = "; ".join(map(str, pending.problems))
+                raise TriggerError(f"trigger {at}: {pending.status}: {sentence}; nothing was written (atomic)")
         everything += read
     return everything
 
@@ -133,12 +135,12 @@ def _write_part(
 ) -> Generator[PullBuffer | None, None, list[PendingTrigger]]:
     if not read:
         return []
-    requests = validate(unit, read)
-    live = [request for request in requests if request.live]
-    topics = audience.TopicMembers.load(unit, live)
+    triggers = validate(unit, read)
+    live = [pending for pending in triggers if pending.live]
+    topics = TopicMembers.load(unit, live)
     for batch in _batches(unit, topics, live):
         yield from BatchWriter(unit, topics).write(batch)
-    return requests
+    return triggers
 
 
 @dataclass(slots=True)
@@ -155,42 +157,39 @@ class _Reached:
     anybody: bool = False
     versions: dict[int, bool] = field(default_factory=dict)
 
-    def add(self, request: PendingTrigger) -> None:
-        """Reach the audience of one more request."""
-        number = request.pinned.version_id
+    def add(self, pending: PendingTrigger) -> None:
+        """Reach the audience of one more trigger."""
+        number = pending.pinned.version_id
         uses = self.versions.get(number)
         if uses is None:
-            uses = self.versions[number] = any(step.channel in DEVICES for step in request.pinned.workflow.steps)
-        if uses and request.only is not None:
-            self.keys.add(request.only)
+            steps = pending.pinned.workflow.steps
+            uses = self.versions[number] = any(step.channel in DEVICE_CHANNELS for step in steps)
+        if uses and pending.only is not None:
+            self.keys.add(pending.only)
         elif uses:
-            self.keys.update(request.audience.named)
-            self.anybody = self.anybody or bool(request.audience.topics)
+            self.keys.update(pending.audience.named)
+            self.anybody = self.anybody or bool(pending.audience.topics)
 
-    def would_change_by(self, request: PendingTrigger) -> bool:
-        """Whether a request gives a device to somebody who was reached without it."""
+    def would_change_by(self, pending: PendingTrigger) -> bool:
+        """Whether a trigger gives a device to somebody who was reached without it."""
         if not self.keys and not self.anybody:
             return False
-        given = audience.given_devices(request)
+        given = given_devices(pending)
         return bool(given) and (self.anybody or not given.isdisjoint(self.keys))
 
 
-def _batches(
-    unit: Unit, topics: audience.TopicMembers, requests: Sequence[PendingTrigger]
-) -> Iterator[list[PendingTrigger]]:
-    """Requests whose recipients fit in memory together; one with more than that is a batch of its own."""
+def _batches(unit: Unit, topics: TopicMembers, triggers: Sequence[PendingTrigger]) -> Iterator[list[PendingTrigger]]:
+    """Triggers whose recipients fit in memory together; one with more than that is a batch of its own."""
     batch: list[PendingTrigger] = []
     weight, reached = 0, _Reached()
-    for request in requests:
-        size = 1 if request.only is not None else _size(topics, request)
-        if batch and (
-            size > unit.chunk or weight + size > unit.chunk * audience.PRELOADED or reached.would_change_by(request)
-        ):
+    for pending in triggers:
+        size = 1 if pending.only is not None else _size(topics, pending)
+        if batch and (size > unit.chunk or weight + size > unit.chunk * PRELOADED or reached.would_change_by(pending)):
             yield batch
             batch, weight, reached = [], 0, _Reached()
-        batch.append(request)
+        batch.append(pending)
         weight += size
-        reached.add(request)
+        reached.add(pending)
         if size > unit.chunk:
             yield batch
             batch, weight, reached = [], 0, _Reached()
@@ -198,25 +197,25 @@ def _batches(
         yield batch
 
 
-def _size(topics: audience.TopicMembers, request: PendingTrigger) -> int:
+def _size(topics: TopicMembers, pending: PendingTrigger) -> int:
     """How many recipients there are; many where nobody has counted them."""
-    who = request.audience
-    if who.everyone or not topics.are_small(request):
+    who = pending.audience
+    if who.everyone or not topics.are_small(pending):
         return sys.maxsize
-    return len(request.named) + sum(len(members) for _, members in topics.of(request))
+    return len(pending.named) + sum(len(topic.members) for topic in topics.of(pending))
 
 
-def _note(result: BulkResult, request: PendingTrigger) -> None:
-    if request.live and not request.problems:
-        result.add_processed(request.event, request.recipients, request.transaction_id)
+def _note(result: BulkResult, pending: PendingTrigger) -> None:
+    if pending.live and not pending.problems:
+        result.add_processed(pending.event, pending.recipients, pending.transaction_id)
         return
-    asked_for = request.request.get("transaction_id")
+    asked_for = pending.request.get("transaction_id")
     given = asked_for.strip() if isinstance(asked_for, str) else ""
     result.add(
-        request.status,
-        event=request.event,
-        recipients=request.recipients,
-        transaction_id=request.transaction_id if request.status == "processed" else given,
-        problems=request.problems,
-        duplicate=request.duplicate,
+        pending.status,
+        event=pending.event,
+        recipients=pending.recipients,
+        transaction_id=pending.transaction_id if pending.status == "processed" else given,
+        problems=pending.problems,
+        duplicate=pending.duplicate,
     )

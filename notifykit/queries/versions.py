@@ -16,8 +16,7 @@ from notifykit.store.rows import ensure_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.registry import Registry, StoredVersion
-from notifykit.workflow.stored import load, outline
+from notifykit.workflow.registry import Registry, StoredVersion, only_ids
 
 FIND_WORKFLOWS = Statement(
     select(workflow.c.key, workflow.c.id, workflow.c.current_version).where(
@@ -120,9 +119,9 @@ def _loaded(registry: Registry, key: str, digest: str, definition: Any) -> tuple
     if code is not None and code.hash == digest:
         return code, ""
     try:
-        return load(key, definition, registry), ""
+        return registry.load(key, definition), ""
     except ConfigurationError as error:
-        return outline(key, definition), str(error)
+        return only_ids(key, definition), str(error)
 
 
 def usable(version: StoredVersion) -> StoredVersion:
@@ -143,38 +142,34 @@ def newer(unit: Unit) -> list[int]:
 
 
 def store(unit: Unit, workflows: Sequence[Workflow[Any, ...]]) -> dict[str, StoredVersion]:
-    """Store definitions whose content is new; the same statements for one workflow and for a hundred."""
-    environment = unit.environment
+    """Store definitions whose content is new, and make those current that are not.
+
+    What is current is what processes without the code trigger: its steps, and whether it is active. Whoever first
+    triggers with registered code makes that current, so the last deploy counts, one that goes back to what was stored
+    before too. It does so once for each registration, at that first trigger: from its commit on the registry knows
+    the version, and old and new processes that work side by side do not take turns at every trigger.
+
+    The statements are the same for one workflow and for a hundred; without anything new they only read.
+    """
     by_name = {workflow.key: workflow for workflow in workflows}
     rows = _workflow_rows(unit, by_name)
-    wanted = {(rows[key], workflow.hash): workflow for key, workflow in sorted(by_name.items())}
+    wanted = {(rows[key][0], workflow.hash): workflow for key, workflow in sorted(by_name.items())}
     found = _version_ids(unit, wanted)
-    fresh = [(pair, workflow) for pair, workflow in wanted.items() if pair not in found]
-    if fresh:
-        columns = ("id", "workflow", "hash", "definition", "payload_schema", "created_at")
-        now, numbers = unit.timestamp(unit.now), unit.ids(len(fresh))
-        ensure_rows(
-            unit,
-            WorkflowVersion,
-            columns,
-            [
-                (number, row, digest, _json(workflow.definition), _json(workflow.shape.schema), now)
-                for number, ((row, digest), workflow) in zip(numbers, fresh, strict=True)
-            ],
-            key=("workflow", "hash"),
-        )
+    if fresh := {pair: workflow for pair, workflow in wanted.items() if pair not in found}:
+        _insert_versions(unit, fresh)
         found = _version_ids(unit, wanted)
-        ours = [each for each in fresh if found[each[0]] in numbers]  # who stored the others made them current
-        MAKE_CURRENT.many(unit, [_current(row, found[row, digest], workflow) for (row, digest), workflow in ours])
     stored = [StoredVersion(row, found[row, digest], workflow, digest) for (row, digest), workflow in wanted.items()]
+    changed = [version for version in stored if rows[version.workflow.key][1] != version.version_id]
+    if changed:
+        MAKE_CURRENT.many(unit, [_current(version) for version in changed])
     _learn(unit, stored)
-    for version in stored:
-        unit.stored[environment, version.workflow.key] = version
+    unit.stored.update(((unit.environment, version.workflow.key), version) for version in stored)
     return {version.workflow.key: version for version in stored}
 
 
-def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict[str, int]:
-    found = {key: row for key, row, _ in FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=workflows)}
+def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict[str, tuple[int, int]]:
+    """By key the id of each workflow's row and of the version that is current; rows that are missing are made."""
+    found = _find_rows(unit, workflows)
     new = sorted(workflows.keys() - found.keys())
     if new:
         columns = ("id", "environment", "key", "name", "group", "tags", "active", "critical", "current_version")
@@ -189,8 +184,28 @@ def _workflow_rows(unit: Unit, workflows: dict[str, Workflow[Any, ...]]) -> dict
             ],
             key=("environment", "key"),
         )
-        found = {key: row for key, row, _ in FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=workflows)}
+        found = _find_rows(unit, workflows)
     return found
+
+
+def _find_rows(unit: Unit, keys: Iterable[str]) -> dict[str, tuple[int, int]]:
+    rows = FIND_WORKFLOWS.rows(unit, environment=unit.environment, keys=keys)
+    return {key: (row, current) for key, row, current in rows}
+
+
+def _insert_versions(unit: Unit, workflows: dict[tuple[int, str], Workflow[Any, ...]]) -> None:
+    """Store definitions by their workflow's row and their hash."""
+    now, numbers = unit.timestamp(unit.now), unit.ids(len(workflows))
+    ensure_rows(
+        unit,
+        WorkflowVersion,
+        ("id", "workflow", "hash", "definition", "payload_schema", "created_at"),
+        [
+            (number, row, digest, _json(workflow.definition), _json(workflow.adapter.schema), now)
+            for number, ((row, digest), workflow) in zip(numbers, workflows.items(), strict=True)
+        ],
+        key=("workflow", "hash"),
+    )
 
 
 def _version_ids(unit: Unit, wanted: dict[tuple[int, str], Workflow[Any, ...]]) -> dict[tuple[int, str], int]:
@@ -198,10 +213,11 @@ def _version_ids(unit: Unit, wanted: dict[tuple[int, str], Workflow[Any, ...]]) 
     return {(row, digest): number for row, digest, number in rows}
 
 
-def _current(row: int, version: int, workflow: Workflow[Any, ...]) -> dict[str, Any]:
+def _current(version: StoredVersion) -> dict[str, Any]:
+    workflow = version.workflow
     return {
-        "row": row,
-        "version": version,
+        "row": version.workflow_id,
+        "version": version.version_id,
         "name": workflow.name,
         "group_name": workflow.group,
         "tags": list(workflow.tags),

@@ -113,7 +113,7 @@ class Function(CompiledCondition):
 
         def evaluate() -> Evaluation:
             try:
-                answer = self._call(context_of(self._workflow.shape, scope))
+                answer = self._call(context_of(self._workflow.adapter, scope))
                 if type(answer) is CoroutineType:
                     answer.close()
                     return False, f"{self._name} is a coroutine; a condition must be a plain function"

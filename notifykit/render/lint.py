@@ -10,7 +10,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from notifykit.errors import DefinitionError, nearest
 from notifykit.render.compiled import Compiled, CompiledStep, compiled, place
 from notifykit.render.variables import VariablePath
-from notifykit.workflow.checks import problems
+from notifykit.workflow.checks import problems, unreadable
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import Step, record_fields
@@ -26,12 +26,12 @@ def check(workflow: Workflow[Any, ...]) -> None:
     if not isinstance(workflow, Workflow):
         raise DefinitionError(f"a Workflow is expected, not {type(workflow).__name__}")
     found = list(problems(workflow)) or list(_names(compiled(workflow)))
-    if found:
-        raise DefinitionError("\n".join(found))
     try:
-        _ = workflow.definition
+        found = found or list(unreadable(workflow))
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise DefinitionError(f"workflow {workflow.key!r}: payload: {error}") from error
+    if found:
+        raise DefinitionError("\n".join(found))
 
 
 def _names(whole: Compiled) -> Iterator[str]:

@@ -15,13 +15,12 @@ from notifykit.model.preference import EVERYTHING, of_workflow
 from notifykit.model.tables import preference, subscriber
 from notifykit.model.tables import workflow as workflow_table
 from notifykit.model.values import Who
-from notifykit.queries import versions
-from notifykit.queries.references import channel_code, subscriber_key, workflow_key
+from notifykit.queries import preferences, versions
+from notifykit.queries.references import channel_code, scope_row, subscriber_key, workflow_key
 from notifykit.store.rows import reveal_rows, upsert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Namespace, Unit, query, verb
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.preferences import decide
 
 _NAMED = select(subscriber.c.id).where(
     subscriber.c.environment == bindparam("environment"), subscriber.c.subscriber_id == bindparam("key")
@@ -44,11 +43,6 @@ def _of_subject(table: Table) -> tuple[Any, ...]:
     return table.c.environment == bindparam("environment"), table.c.subject == bindparam("subject")
 
 
-CHOICES = Statement(
-    select(preference.c.target, preference.c.channel, preference.c.enabled).where(
-        *_of_subject(preference), any_of(preference.c.target, "targets")
-    )
-)
 CLEAR_NARROWER = Statement(
     delete(preference).where(
         *_of_subject(preference),
@@ -120,28 +114,14 @@ class Preferences(Namespace):
         """
         subject = _subject(self.unit, subscriber, FIND)
         used: Collection[Channel] = CHANNELS
-        critical, defaults, targets, key = False, {}, [EVERYTHING], None
+        definition = None
         if workflow is not None:
             definition = _definition(self.unit, workflow)
             steps = {step.channel for step in definition.steps if step.active}
             used = [channel for channel in CHANNELS if channel in steps]
-            critical, defaults = definition.critical, dict(definition.preferences)
-            key = definition.key
-            targets.append(of_workflow(key))
-        chosen: dict[int, dict[str, bool]] = {}
-        rows = CHOICES.rows(self.unit, environment=self.unit.environment, subject=subject, targets=targets)
-        for target, code, enabled in rows:
-            chosen.setdefault(code, {})[target] = enabled
-        return {
-            channel: decide(
-                channel,
-                workflow=key,
-                critical=critical,
-                defaults=defaults,
-                choices=chosen.get(ChannelCode.of(channel), {}),
-            ).allow
-            for channel in used
-        }
+        tenant = scope_row(self.unit) or 0
+        chosen = preferences.load(self.unit, self.unit.environment, (subject, tenant), [definition])
+        return {channel: chosen.of(definition, channel).decision(subject, tenant).allow for channel in used}
 
 
 def _choices(channels: Mapping[Channel, bool] | None, enabled: bool | None) -> dict[int, bool]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, StaticPool, event
 from sqlalchemy.exc import DBAPIError
@@ -30,8 +31,6 @@ Durability = Literal["normal", "full"]
 WRITE = "notifykit_write"
 """The execution option that makes a transaction on our own engine a writer from its start."""
 BUSY = int(BUSY_TIMEOUT.total_seconds() * 1000)
-IMPATIENT = 2000
-"""Milliseconds to wait for another writer while the host's own transaction is open: it may be the one."""
 WAIT: ContextVar[int] = ContextVar("notifykit_wait", default=BUSY)
 """Milliseconds that a connection which is being made, or begins, may wait for other writers."""
 NOT_IN_WAL = "notifykit_not_in_wal"
@@ -46,7 +45,7 @@ OPEN_TRANSACTION = (
 )
 
 
-def _observed(connection: Connection) -> bool:
+def _is_observed(connection: Connection) -> bool:
     """Whether a log or a listener wants to see every statement."""
     seen: Any = connection.dispatch
     return bool(connection._echo or seen.before_cursor_execute or seen.after_cursor_execute)
@@ -82,6 +81,7 @@ class SqliteDialect(Dialect):
 
     name = "sqlite"
     locking = False
+    is_embedded = True
     remedy = (
         "leave AUTOCOMMIT, `isolation_level=None` and `autocommit=True` out of the engine and its connect_args, or, "
         'with `isolation_level=None`, begin in a listener of the engine\'s "begin" event: '
@@ -99,6 +99,7 @@ class SqliteDialect(Dialect):
         super().__init__(core, where)
         self.own = own
         self._is_quick = own and core.driver == "pysqlite"
+        self._quick: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
         self._writer: Engine | None = None
 
     def change(self, connection: Connection, text: str, arguments: Any) -> int:
@@ -107,7 +108,7 @@ class SqliteDialect(Dialect):
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
         """
-        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+        if not self._runs_at_cursor(connection):
             return super().change(connection, text, arguments)
         return int(self._at_cursor(connection, text, arguments))
 
@@ -117,10 +118,19 @@ class SqliteDialect(Dialect):
         Raises:
             StorageError: The database is locked, full, read-only or corrupt.
         """
-        if not self._is_quick or not connection.in_transaction() or _observed(connection):
+        if not self._runs_at_cursor(connection):
             return super().fetch(connection, text, arguments)
         found: list[tuple[Any, ...]] = self._at_cursor(connection, text, arguments, rows=True)
         return found
+
+    def _runs_at_cursor(self, connection: Connection) -> bool:
+        """Whether statements go to the driver itself; whoever wants to see them is looked for once a transaction."""
+        if not self._is_quick or not connection.in_transaction():
+            return False
+        quick = self._quick.get(connection)
+        if quick is None:
+            quick = self._quick[connection] = not _is_observed(connection)
+        return quick
 
     def _at_cursor(self, connection: Connection, text: str, arguments: Any, *, rows: bool = False) -> Any:
         try:
@@ -150,7 +160,7 @@ class SqliteDialect(Dialect):
         connection.exec_driver_sql(START, (FIRST_ID,))
 
     def connect(
-        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+        self, engine: Engine, *, write: bool, wait: float | None = None, hold: LockHolder | None = None
     ) -> Connection:
         """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
         if self.own and write:
@@ -159,32 +169,32 @@ class SqliteDialect(Dialect):
             engine = self._writer
         elif not self.own and _host_is_inside(engine):
             raise UnitError(OPEN_TRANSACTION)
-        bound = None if hold is None else hold.wait
-        token = WAIT.set(IMPATIENT if not patient else BUSY if bound is None else int(bound * 1000))
+        seconds = hold.wait if wait is None and hold is not None else wait
+        token = WAIT.set(BUSY if seconds is None else int(seconds * 1000))
         try:
-            return super().connect(engine, write=write, patient=patient, hold=hold)
+            return super().connect(engine, write=write, wait=wait, hold=hold)
         finally:
             WAIT.reset(token)
 
-    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+    def begin(self, connection: Connection, *, write: bool, wait: float | None) -> None:
         """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
         if connection.info.get(NOT_IN_WAL):
             connection.connection.invalidate(soft=True)  # it serves this once: the next one is to switch
         begin = self._begin if self.own else self._begin_on_host
-        with self.lock_timeout(connection, patient):
+        with self.lock_timeout(connection, wait):
             begin(connection, write)
 
     @contextmanager
-    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
-        """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
-        wait = WAIT.get() if patient else IMPATIENT
-        if wait >= BUSY:
+    def lock_timeout(self, connection: Connection, wait: float | None) -> Iterator[None]:
+        """Wait for other writers as long as usual, or so many seconds, while the block lasts."""
+        most = WAIT.get() if wait is None else int(wait * 1000)
+        if most >= BUSY:
             yield
             return
         raw: Any = connection.connection.dbapi_connection
         usual = int(_pragma(raw, "PRAGMA busy_timeout")[0][0])
         try:
-            _pragma(raw, f"PRAGMA busy_timeout={wait}")
+            _pragma(raw, f"PRAGMA busy_timeout={most}")
             yield
         finally:
             # A connection that was given up in the block (SQLAlchemy closes it at a Ctrl-C) waits for nobody any more.
@@ -324,7 +334,7 @@ def install(engine: Engine, durability: Durability, *, memory: bool) -> None:
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
         text = "BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITE) else "BEGIN"
-        if engine.dialect.driver != "pysqlite" or _observed(connection):
+        if engine.dialect.driver != "pysqlite" or _is_observed(connection):
             connection.exec_driver_sql(text)
         else:
             at_cursor(connection, text)

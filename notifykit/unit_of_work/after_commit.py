@@ -76,7 +76,7 @@ class SessionAfterCommit:
     """The effects of one host session, each with the savepoint or root transaction that it depends on."""
 
     def __init__(self, runtime: Runtime[Any]) -> None:
-        """None yet."""
+        """Effects by the savepoint they were made in; nothing was done yet."""
         self._runtime = runtime
         self._made: list[tuple[SessionTransaction, Effects]] = []
         self._committed: set[SessionTransaction] = set()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifykit.clock import Clock, SystemClock
 from notifykit.errors import NotifyKitError, StorageError, UnitError
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
@@ -30,7 +31,6 @@ from notifykit.unit_of_work.context_base import (
     TransactionContextBase,
     dropping_events,
     refuse_both,
-    scope,
 )
 from notifykit.unit_of_work.pull_buffer import PullBuffer
 from notifykit.unit_of_work.reentry import Entered, check
@@ -160,11 +160,11 @@ class AsyncAutocommitContext(AsyncTransactionContext):
 
     def scoped(self, tenant: str | None) -> AsyncAutocommitContext:
         """The same in one tenant's scope."""
-        return AsyncAutocommitContext(self.runtime, scope(self.tenant, tenant))
+        return AsyncAutocommitContext(self.runtime, self.scope.of_tenant(tenant))
 
     def within(self, host: object) -> AsyncExternalContext:
         """Inside the host's transaction."""
-        return AsyncExternalContext(self.runtime, host, self.tenant)
+        return AsyncExternalContext(self.runtime, host, self.scope)
 
     def transaction(self, notifier: Callable[[AsyncTransactionContext], D]) -> AbstractAsyncContextManager[D]:
         """A notifier in a transaction of its own, committed at the end of the block."""
@@ -213,7 +213,7 @@ class AsyncManagedContext(AsyncTransactionContext):
         self, runtime: Runtime[AsyncDatabase], unit: Unit, transaction: Transaction, turn: AsyncVerbLock
     ) -> None:
         """Stand in an open unit."""
-        super().__init__(runtime, unit.tenant)
+        super().__init__(runtime, unit.scope)
         self._unit = unit
         self._transaction = transaction
         self._turn = turn
@@ -229,20 +229,20 @@ class AsyncManagedContext(AsyncTransactionContext):
 
     def scoped(self, tenant: str | None) -> AsyncManagedContext:
         """The same transaction in one tenant's scope."""
-        unit = replace(self._unit, tenant=scope(self.tenant, tenant))
+        unit = replace(self._unit, scope=self.scope.of_tenant(tenant))
         return AsyncManagedContext(self.runtime, unit, self._transaction, self._turn)
 
 
 class AsyncExternalContext(AsyncTransactionContext):
     """In the host's transaction, which the host ends."""
 
-    def __init__(self, runtime: Runtime[AsyncDatabase], host: object, tenant: str | None = None) -> None:
+    def __init__(self, runtime: Runtime[AsyncDatabase], host: object, scope: Scope = DEFAULT_SCOPE) -> None:
         """Stand in a session or connection of the host's.
 
         Raises:
             UnitError: It is neither, or of the sync kind.
         """
-        super().__init__(runtime, tenant)
+        super().__init__(runtime, scope)
         awaited(host)
         self._host = host
 
@@ -260,7 +260,7 @@ class AsyncExternalContext(AsyncTransactionContext):
             connection = await session.run_sync(lambda _: hosts.connection_of(runtime, host))
             await runtime.database.ready(connection, session.run_sync)
             await session.run_sync(hosts.flush)
-            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            unit = runtime.unit(connection, self.scope, joined=True)
             await session.run_sync(lambda _: forget_undone(runtime, unit))
 
             async def runs(work: Callable[[Unit], T]) -> T:
@@ -272,7 +272,7 @@ class AsyncExternalContext(AsyncTransactionContext):
 
     def scoped(self, tenant: str | None) -> AsyncExternalContext:
         """The same transaction in one tenant's scope."""
-        return AsyncExternalContext(self.runtime, self._host, scope(self.tenant, tenant))
+        return AsyncExternalContext(self.runtime, self._host, self.scope.of_tenant(tenant))
 
     def joining(self, session: object | None) -> AsyncTransactionContext:
         """Here, and nowhere else."""

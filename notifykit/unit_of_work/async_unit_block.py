@@ -67,7 +67,7 @@ class AsyncUnitBlock(Generic[D]):
         try:
             enter(runtime, hold)
             transaction = await self._database.enter(hold, write=self._write)
-            self._unit = runtime.unit(transaction.connection, tenant=context.tenant)
+            self._unit = runtime.unit(transaction.connection, context.scope)
             return self._given(self._unit, transaction)
         except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
             raise
@@ -125,5 +125,5 @@ class AsyncVerbLock:
         if there is not None and there.owner == current_owner() and not there.is_gone():
             yield
             return
-        async with self._turns.taken(patient=True):
+        async with self._turns.taken(for_ever=True):
             yield

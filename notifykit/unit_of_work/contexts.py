@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from notifykit.clock import Clock, SystemClock, pause
 from notifykit.errors import InputError, NotifyKitError, StorageError, UnitError
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
@@ -30,7 +31,6 @@ from notifykit.unit_of_work.context_base import (
     TransactionContextBase,
     dropping_events,
     refuse_both,
-    scope,
 )
 from notifykit.unit_of_work.reentry import Entered, check, enter, leave
 from notifykit.unit_of_work.retry_policy import RetryPolicy
@@ -129,11 +129,11 @@ class AutocommitContext(TransactionContext):
 
     def scoped(self, tenant: str | None) -> AutocommitContext:
         """The same in one tenant's scope."""
-        return AutocommitContext(self.runtime, scope(self.tenant, tenant))
+        return AutocommitContext(self.runtime, self.scope.of_tenant(tenant))
 
     def within(self, host: object) -> ExternalContext:
         """Inside the host's transaction."""
-        return ExternalContext(self.runtime, host, self.tenant)
+        return ExternalContext(self.runtime, host, self.scope)
 
     def transaction(self, notifier: Callable[[TransactionContext], D]) -> AbstractContextManager[D]:
         """A notifier in a transaction of its own, committed at the end of the block."""
@@ -219,7 +219,7 @@ class UnitBlock(Generic[D]):
         try:
             enter(runtime, hold)
             connection = self._database.enter(hold, write=self._write)
-            self._unit = runtime.unit(connection, tenant=context.tenant)
+            self._unit = runtime.unit(connection, context.scope)
             return self._given(self._unit)
         except BaseException:
             _give_up(runtime, self._database, hold)
@@ -273,7 +273,7 @@ class ManagedContext(TransactionContext):
 
     def __init__(self, runtime: Runtime[Database], unit: Unit, turn: VerbLock) -> None:
         """Stand in an open unit."""
-        super().__init__(runtime, unit.tenant)
+        super().__init__(runtime, unit.scope)
         self._unit = unit
         self._turn = turn
 
@@ -287,19 +287,19 @@ class ManagedContext(TransactionContext):
 
     def scoped(self, tenant: str | None) -> ManagedContext:
         """The same transaction in one tenant's scope."""
-        return ManagedContext(self.runtime, replace(self._unit, tenant=scope(self.tenant, tenant)), self._turn)
+        return ManagedContext(self.runtime, replace(self._unit, scope=self.scope.of_tenant(tenant)), self._turn)
 
 
 class ExternalContext(TransactionContext):
     """In the host's transaction, which the host ends."""
 
-    def __init__(self, runtime: Runtime[Database], host: object, tenant: str | None = None) -> None:
+    def __init__(self, runtime: Runtime[Database], host: object, scope: Scope = DEFAULT_SCOPE) -> None:
         """Stand in a session or connection of the host's.
 
         Raises:
             UnitError: It is neither, or of the awaited kind.
         """
-        super().__init__(runtime, tenant)
+        super().__init__(runtime, scope)
         hosts.blocking(host)
         self._host = host
 
@@ -313,7 +313,7 @@ class ExternalContext(TransactionContext):
 
     def scoped(self, tenant: str | None) -> ExternalContext:
         """The same transaction in one tenant's scope."""
-        return ExternalContext(self.runtime, self._host, scope(self.tenant, tenant))
+        return ExternalContext(self.runtime, self._host, self.scope.of_tenant(tenant))
 
     def joining(self, session: object | None) -> TransactionContext:
         """Here, and nowhere else."""
@@ -331,7 +331,7 @@ class ExternalContext(TransactionContext):
             connection = hosts.connection_of(runtime, host)
             runtime.database.ready(connection)
             hosts.flush(host)
-            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            unit = runtime.unit(connection, self.scope, joined=True)
             forget_undone(runtime, unit)
             attached = partial(attach, runtime, host, connection, unit.effects)
             done = work(unit, attached)

@@ -1,4 +1,4 @@
-"""Whom this process has stopped: asked by the drains that are about to make calls."""
+"""Whom this process has stopped: asked by drains that are about to make calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMED = 100
 """Beyond that many at once, everybody counts as stopped: the next claim looks who really is."""
 
 
-class Told(NamedTuple):
+class Stop(NamedTuple):
     """One time that somebody was stopped."""
 
     number: int
@@ -27,30 +27,30 @@ class Told(NamedTuple):
 
 
 class Stops:
-    """Tells of cancellations, deletions and opt-outs once they are committed.
+    """Keeps cancellations, deletions and opt-outs once they are committed.
 
     A claim reads what was committed before it; what is stopped after that, and before a call begins, is found here.
-    Without a lock, which a fork could leave held: whoever tells has committed before it takes its number.
+    Without a lock, which a fork could leave held: whoever adds a stop has committed before it takes its number.
     """
 
     def __init__(self) -> None:
         """Nobody was stopped yet."""
         self._numbers = count(1)
-        self._told: deque[Told] = deque(maxlen=KEPT)
+        self._stops: deque[Stop] = deque(maxlen=KEPT)
 
     @property
     def last(self) -> int:
         """The number of the last time that anybody was stopped."""
-        told = list(self._told)
-        return max((each.number for each in told), default=0)
+        stops = list(self._stops)
+        return max((each.number for each in stops), default=0)
 
-    def tell(self, runs: Collection[int], subscribers: Collection[int]) -> None:
+    def add(self, runs: Collection[int], subscribers: Collection[int]) -> None:
         """Runs or subscribers were stopped, given by the ids of their rows."""
         is_named = len(runs) + len(subscribers) <= NAMED
         named = (runs, subscribers) if is_named else ((), ())
-        self._told.append(Told(next(self._numbers), *named, is_named))
+        self._stops.append(Stop(next(self._numbers), *named, is_named))
 
-    def spares(self, run: int, subscriber: int, since: int) -> bool:
+    def allows(self, run: int, subscriber: int, since: int) -> bool:
         """Whether neither a run nor its subscriber was stopped.
 
         Args:
@@ -58,7 +58,7 @@ class Stops:
             subscriber: Whom it is for.
             since: What `last` was when that was looked up.
         """
-        told = list(self._told)
-        if len(told) == KEPT and told[0].number > since + 1:
+        stops = list(self._stops)
+        if len(stops) == KEPT and stops[0].number > since + 1:
             return False
-        return not any(each.number > since and each.hits(run, subscriber) for each in reversed(told))
+        return not any(each.number > since and each.hits(run, subscriber) for each in reversed(stops))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from notifykit.clock import Clock
 from notifykit.errors import UnitError
-from notifykit.model.organization import DEFAULT_ID
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.settings import CHUNK
 from notifykit.store.dialect import Dialect
 from notifykit.store.statement import Statement
@@ -57,8 +57,7 @@ class Unit:
         now: The instant of the unit.
         registry: The workflows of the engine and what is known of their stored versions.
         listens: Whether anybody observes a signal, by name; no event is built for nobody.
-        environment: The id of the environment.
-        tenant: The identifier of the scope's tenant, or None.
+        scope: What it sees of the tables: one environment, maybe one tenant.
         chunk: Runs a chunk.
         is_external: The transaction is the host's.
         dry: Nothing is written: a rehearsal.
@@ -73,8 +72,7 @@ class Unit:
     registry: Registry
     now: datetime
     listens: Callable[[str], bool] = lambda name: False
-    environment: int = DEFAULT_ID
-    tenant: str | None = None
+    scope: Scope = DEFAULT_SCOPE
     chunk: int = CHUNK
     is_external: bool = False
     dry: bool = False
@@ -82,6 +80,21 @@ class Unit:
     stored: dict[tuple[int, str], StoredVersion] = field(default_factory=dict)
     versions: dict[int, StoredVersion] = field(default_factory=dict)
     stops: Stops = field(default_factory=Stops)
+
+    @property
+    def environment(self) -> int:
+        """The id of the scope's environment."""
+        return self.scope.environment
+
+    @property
+    def tenant(self) -> str | None:
+        """The identifier of the scope's tenant, or None."""
+        return self.scope.tenant
+
+    def within_environment(self, environment: int) -> Unit:
+        """The same unit in the scope of a whole environment: due work is found in all, and done in its own."""
+        scope = Scope(environment)
+        return self if scope == self.scope else replace(self, scope=scope)
 
     def timestamp(self, value: datetime | None) -> Any:
         """A time as this database stores it, for rows that go to `insert_rows`."""
@@ -102,7 +115,7 @@ class Unit:
 
     def stop(self, *, runs: Collection[int] = (), subscribers: Collection[int] = ()) -> None:
         """Runs or subscribers were stopped: no call of this process begins for them once that is committed."""
-        self.effects.on_commit.append(partial(self.stops.tell, runs, subscribers))
+        self.effects.on_commit.append(partial(self.stops.add, runs, subscribers))
 
     def schedule(self, due_at: datetime) -> None:
         """A job was made: observers of `work_scheduled` hear of the earliest."""

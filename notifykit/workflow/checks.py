@@ -8,9 +8,10 @@ from typing import Any
 from notifykit.errors import ConfigurationError, DefinitionError, nearest
 from notifykit.model.codes import CHANNELS
 from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
+from notifykit.texts import unstorable
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.payload import check_text
-from notifykit.workflow.secrets import secret_fields
+from notifykit.workflow.secret_fields import secret_fields
+from notifykit.workflow.serialization import read
 from notifykit.workflow.steps import Step, function_name
 
 NEEDS_LENGTH = 300
@@ -44,6 +45,12 @@ def problems(workflow: Workflow[Any, ...]) -> Iterator[str]:
             yield from (f"{place}: {found}" for found in _step(workflow.key, step))
 
 
+def unreadable(workflow: Workflow[Any, ...]) -> Iterator[str]:
+    """What could not be read back of a definition once it is stored: values of a type that its fields do not have."""
+    _, refusals = read({"key": workflow.key, **workflow.definition}, lambda step, option: None)
+    yield from (f"workflow {workflow.key!r}: {refusal}" for refusal in refusals)
+
+
 def key_problem(key: Any) -> str | None:
     """What is wrong with an id or key, as the end of a sentence, or None."""
     if not isinstance(key, str) or not key.strip():
@@ -54,7 +61,7 @@ def key_problem(key: Any) -> str | None:
         return f"has {len(key)} characters; at most {KEY_LENGTH} are possible"
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in key):
         return f"must not hold control characters: {key!r}"
-    return check_text(key)
+    return unstorable(key)
 
 
 def _options(workflow: Workflow[Any, ...]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from notifykit.errors import InputError
 from notifykit.model.values import Json, M
 from notifykit.workflow.payload import plain
-from notifykit.workflow.shape import Shape
+from notifykit.workflow.payload_adapters import PayloadAdapter
 
 
 class TemplateScope(TypedDict):
@@ -26,7 +26,7 @@ class TemplateScope(TypedDict):
 
 ROOTS = tuple(TemplateScope.__annotations__)
 """The names of it."""
-TAKEN = ("status", "reason", "at")
+RESERVED = ("status", "reason", "at")
 """Fields of a custom step's record that its function may not return."""
 
 
@@ -55,33 +55,33 @@ class Context(Generic[M]):
 class ModelPayload(dict[str, Any]):
     """A payload's JSON form whose attributes are those of the model it was made from."""
 
-    def __init__(self, values: Mapping[str, Any], shape: Shape) -> None:
-        """The JSON form, and the shape that knows the model."""
+    def __init__(self, values: Mapping[str, Any], adapter: PayloadAdapter) -> None:
+        """The JSON form, and the adapter that knows the model."""
         super().__init__(values)
-        self.__dict__["_shape"] = shape
+        self.__dict__["_adapter"] = adapter
 
     def __getattribute__(self, name: str) -> Any:
         """The model's attribute; the model is made when first asked for."""
-        if name.startswith("_") or (not hasattr(self.__dict__["_shape"].model, name) and name not in self):
+        if name.startswith("_") or (not hasattr(self.__dict__["_adapter"].model, name) and name not in self):
             return super().__getattribute__(name)
         stored = self.__dict__
         if "_model" not in stored:
-            stored["_model"] = stored["_shape"].typed(dict(self))
+            stored["_model"] = stored["_adapter"].deserialize(dict(self))
         return getattr(stored["_model"], name)
 
 
-def context_of(shape: Shape, scope: Mapping[str, Any], idempotency_key: str = "") -> Context[Any]:
+def context_of(adapter: PayloadAdapter, scope: Mapping[str, Any], idempotency_key: str = "") -> Context[Any]:
     """The context of one call.
 
     Args:
-        shape: The payload's.
+        adapter: The payload's.
         scope: What templates see.
         idempotency_key: For custom steps.
     """
     copy = from_json(to_json({root: scope.get(root) for root in ROOTS}))
     payload = copy["payload"] or {}
     return Context(
-        payload=payload if shape.model is None else cast("Any", ModelPayload(payload, shape)),
+        payload=payload if adapter.model is None else cast("Any", ModelPayload(payload, adapter)),
         subscriber=copy["subscriber"] or {},
         actor=copy["actor"],
         tenant=copy["tenant"],
@@ -108,7 +108,7 @@ def fields_returned(step: str, returned: Any) -> dict[str, Any]:
             f"{where}: the function must return a mapping or None, not {type(returned).__name__}", field=where
         )
     fields, _ = plain(returned, where)
-    if taken := [name for name in TAKEN if name in fields]:
+    if taken := [name for name in RESERVED if name in fields]:
         raise InputError(
             f"{where}.{taken[0]}: this name is taken by the step's own record; return another",
             field=f"{where}.{taken[0]}",

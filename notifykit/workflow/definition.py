@@ -13,11 +13,11 @@ from typing_extensions import TypedDict, Unpack
 from notifykit.errors import InputError, PayloadError
 from notifykit.model.codes import Channel
 from notifykit.model.values import Json, M, P, Recipients, TriggerOptions
-from notifykit.workflow.dumped import dumped
-from notifykit.workflow.shape import Shape, shape_of
+from notifykit.workflow.payload_adapters import PayloadAdapter, adapter_for
+from notifykit.workflow.serialization import from_dict, step_to_dict
 from notifykit.workflow.steps import Step
 
-DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences", "templates")
+STATE = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences", "templates")
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -97,23 +97,46 @@ class Workflow(Generic[M, P]):
         self.preferences: Mapping[Channel, bool] = dict(preferences or {})
         self.templates: Mapping[str, str] = {}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, key: str | None = None) -> Workflow[Json, ...]:
+        """A workflow of plain data: a `definition` with its `key`, out of a file, a request or another database.
+
+        Names are understood in camelCase too, and as the reference API says them (`workflowId`, `stepId`, `type`).
+        A condition is `{"expression": "payload.total > 100"}`. A function is only named, `{"function": "order/mail"}`:
+        work that needs it waits for a process that has registered that workflow's code. As with `Workflow(...)`,
+        whether it could work is checked when it is registered.
+
+        Args:
+            data: The mapping.
+            key: Instead of the key in the data.
+
+        Raises:
+            DefinitionError: A key is missing or unknown, or a value is of the wrong type: a line for each problem.
+
+        Example:
+            >>> bell = {"kind": "in_app", "id": "bell", "body": "Hello {{ subscriber.first_name }}"}
+            >>> Workflow.from_dict({"key": "welcome", "steps": [bell]}).step("bell").body
+            'Hello {{ subscriber.first_name }}'
+        """
+        return Workflow(**from_dict(data, key))
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundWorkflow[M]:
         """This workflow with its payload filled in.
 
         Raises:
             PayloadError: The model refuses the values; every bad field is named.
         """
-        return BoundWorkflow(self, cast("M", self.shape.make(*args, **kwargs)))
+        return BoundWorkflow(self, cast("M", self.adapter.make(*args, **kwargs)))
 
     @functools.cached_property
-    def shape(self) -> Shape:
-        """What its payload must look like."""
-        return shape_of(self.payload)
+    def adapter(self) -> PayloadAdapter:
+        """What validates its payloads and writes them as JSON."""
+        return adapter_for(self.payload)
 
     @property
     def model(self) -> type[Any] | None:
         """The payload's model or dataclass, or None."""
-        return self.shape.model
+        return self.adapter.model
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -125,8 +148,8 @@ class Workflow(Generic[M, P]):
             "active": self.active,
             "critical": self.critical,
             "preferences": dict(self.preferences),
-            "payload": self.shape.schema,
-            "steps": [dumped(self.key, step) for step in self.steps],
+            "payload": self.adapter.schema,
+            "steps": [step_to_dict(self.key, step) for step in self.steps],
         }
 
     @functools.cached_property
@@ -139,7 +162,7 @@ class Workflow(Generic[M, P]):
         """The step with an id, or None."""
         return next((step for step in self.steps if step.id == id), None)
 
-    def plain(self, payload: Any) -> dict[str, Any]:
+    def serialize(self, payload: Any) -> dict[str, Any]:
         """A payload validated, defaults filled in, in its JSON form.
 
         Args:
@@ -148,26 +171,26 @@ class Workflow(Generic[M, P]):
         Raises:
             PayloadError: It does not fit; every bad field is named.
         """
-        found = self.plain_texts([payload])[0]
+        found = self.serialize_many([payload])[0]
         if isinstance(found, PayloadError):
             raise found
         return found[0]
 
-    def plain_texts(self, payloads: Sequence[Any]) -> list[tuple[dict[str, Any], str] | PayloadError]:
+    def serialize_many(self, payloads: Sequence[Any]) -> list[tuple[dict[str, Any], str] | PayloadError]:
         """The JSON forms of many payloads, each with the text to store; an error stands where one does not fit."""
-        return self.shape.texts(payloads)
+        return self.adapter.serialize_many(payloads)
 
-    def typed(self, payload: Json) -> M:
+    def deserialize(self, payload: Json) -> M:
         """A stored payload as the model or dataclass that it was made from; the mapping itself where there is none.
 
         Raises:
             PayloadError: It no longer fits the model.
         """
-        return cast("M", self.shape.typed(payload))
+        return cast("M", self.adapter.deserialize(payload))
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was described with; what was compiled from that has no place in a copy or a pickle."""
-        return {name: vars(self)[name] for name in DESCRIBED}
+        return {name: vars(self)[name] for name in STATE}
 
     def __repr__(self) -> str:
         """The key."""
@@ -195,7 +218,7 @@ class BoundWorkflow(Generic[M]):
 
     def __repr__(self) -> str:
         """The workflow's key; payloads are personal data."""
-        return f"Notice({self.workflow.key!r})"
+        return f"BoundWorkflow({self.workflow.key!r})"
 
 
 class Trigger:

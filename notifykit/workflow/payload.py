@@ -20,7 +20,7 @@ from pydantic_core import Url, from_json, to_json, to_jsonable_python
 
 from notifykit.errors import InputError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from notifykit.texts import quoted
+from notifykit.texts import quoted, unstorable
 
 Problems = list[tuple[str, str]]
 """Refused values: the path of each and the end of a sentence about it."""
@@ -60,17 +60,6 @@ def plain(value: Mapping[str, Any], field: str) -> tuple[dict[str, Any], str]:
     return _plain(value, field)
 
 
-def check_text(text: str) -> str | None:
-    """Why a text cannot be stored, as the end of a sentence, or None."""
-    if "\0" in text:
-        return "NUL characters cannot be stored"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "half of a surrogate pair cannot be stored"
-    return None
-
-
 def has_suspects(text: bytes) -> bool:
     """Whether JSON text may hold a NUL, a NaN or a number beyond 64 bits; false alarms are fine, oversights are not."""
     return NUL in text or b"NaN" in text or b"Infinity" in text or LONG_NUMBER in text.translate(DIGITS)
@@ -85,15 +74,21 @@ def _deep(text: bytes) -> bool:
     return text.count(b"{") + text.count(b"[") > PAYLOAD_DEPTH
 
 
-def examined(value: Any, field: str) -> tuple[Any, str, Problems]:
-    """The careful way: a value made plain piece by piece, its text, and everything that is wrong with it."""
+def examined(value: Any, field: str, limit: int | None = PAYLOAD_BYTES) -> tuple[Any, str, Problems]:
+    """The careful way: a value made plain piece by piece, its text, and everything that is wrong with it.
+
+    Args:
+        value: Anything.
+        field: The path of the value, for errors.
+        limit: How many bytes its text may have; None for any number.
+    """
     bad: Problems = []
     found = _Walk(bad).walk(value, field, 1)
     if bad:
         return None, "", bad
     text = to_json(found)
-    if len(text) > PAYLOAD_BYTES:
-        bad.append((field, f"it takes {len(text):,} bytes as JSON; at most {PAYLOAD_BYTES:,} are stored"))
+    if limit is not None and len(text) > limit:
+        bad.append((field, f"it takes {len(text):,} bytes as JSON; at most {limit:,} are stored"))
     return found, text.decode(), bad
 
 
@@ -143,7 +138,7 @@ class _Walk:
 
     def text(self, value: str, path: str) -> str:
         value = str.__str__(value)
-        if message := check_text(value):
+        if message := unstorable(value):
             self.refuse(path, message)
         return value
 
@@ -182,7 +177,7 @@ class _Walk:
                 self.refuse(path, f"the key {quoted(key)} is no text")
                 continue
             key = str.__str__(key)
-            if message := check_text(key):
+            if message := unstorable(key):
                 self.refuse(path, f"the key {quoted(key)}: {message}")
             else:
                 found[key] = self.walk(item, f"{path}.{key}", depth + 1)

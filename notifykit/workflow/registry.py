@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from notifykit.errors import ConfigurationError
 from notifykit.workflow.definition import Workflow
+from notifykit.workflow.serialization import UnknownStep, lacks_function, read
 from notifykit.workflow.steps import function_name
 
 
@@ -64,6 +67,28 @@ class Registry:
         """The registered workflow of a key, or None."""
         return self.registered.get(key)
 
+    def load(self, key: str, definition: Mapping[str, Any]) -> Workflow[Any, ...]:
+        """A workflow as it was stored, with the host's functions that this process has.
+
+        Args:
+            key: The workflow's key.
+            definition: `Workflow.definition` as it was.
+
+        Raises:
+            ConfigurationError: A newer version of the library stored it.
+        """
+        code = self.registered.get(key)
+        arguments, refusals = read(
+            {**definition, "key": key}, lambda step, option: getattr(code and code.step(step), option, None)
+        )
+        if refusals:
+            first = refusals[0]
+            step = "" if first.step is None else f", step {definition['steps'][first.step].get('id')!r}"
+            raise ConfigurationError(
+                f"workflow {key!r}{step}: {first.name!r} was stored by a newer notifykit; upgrade this process"
+            )
+        return Workflow(**arguments)
+
     def functions(self) -> frozenset[str]:
         """The names (`workflow/step`) of the host functions that this process has."""
         if self._functions is None:
@@ -71,10 +96,21 @@ class Registry:
                 function_name(key, step.id)
                 for key, workflow in self.registered.items()
                 for step in workflow.steps
-                if step.calls_host
+                if step.calls_host and not lacks_function(step)
             )
         return self._functions
 
     def fork(self) -> Registry:
         """A registry with the same workflows and nothing stored: for the sandbox."""
         return Registry(registered=self.registered)
+
+
+def only_ids(key: str, definition: Mapping[str, Any]) -> Workflow[Any, ...]:
+    """What can be known of a definition that a newer notifykit stored: enough to show what became of its messages.
+
+    Args:
+        key: The workflow's key.
+        definition: What the newer one made.
+    """
+    steps = [UnknownStep(step["id"]) for step in definition["steps"]]
+    return Workflow(key, steps=steps, name=definition.get("name", ""), tags=definition.get("tags", ()))

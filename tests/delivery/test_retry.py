@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit.delivery.outcomes import classify
-from notifykit.delivery.retry import LONGEST, back_off, seconds_asked
+from notifykit.delivery.retry import back_off, seconds_asked
 from notifykit.errors import TransientDeliveryError
-from notifykit.settings import BACKOFF_CAP
+from notifykit.settings import BACKOFF_CAP, RETRY_AFTER_CAP
 from notifykit.texts import LONGEST as CHARACTERS
 from tests.harness.evil import BrokenText, broken
 
@@ -73,7 +73,7 @@ UNDERSTOOD: dict[str, tuple[Any, float | None]] = {
 def test_every_form_is_understood(name: str) -> None:
     given, seconds = UNDERSTOOD[name]
     assert seconds_asked(given, NOW) == seconds
-    assert classify(TransientDeliveryError("busy", retry_after=given), NOW) == ("transient", "busy", seconds)
+    assert classify(TransientDeliveryError("busy", retry_after=given), NOW) == ("transient", "busy", seconds, None)
 
 
 class BrokenNumber(int):
@@ -123,13 +123,13 @@ NONSENSE: dict[str, Any] = {
 def test_nonsense_means_the_usual_back_off_and_the_error_says_so(name: str) -> None:
     with pytest.raises(ValueError, match="retry_after"):
         seconds_asked(NONSENSE[name], NOW)
-    ending, text, floor = classify(TransientDeliveryError("busy", retry_after=NONSENSE[name]), NOW)
-    assert (ending, floor) == ("transient", None)
-    assert text == "busy (its retry_after was not understood: the usual back-off)"
+    failure = classify(TransientDeliveryError("busy", retry_after=NONSENSE[name]), NOW)
+    assert (failure.kind, failure.retry_after) == ("transient", None)
+    assert failure.error == "busy (its retry_after was not understood: the usual back-off)"
 
 
 def test_a_long_error_leaves_room_for_it() -> None:
-    _, text, _ = classify(TransientDeliveryError("x" * 5000, retry_after="soon"), NOW)
+    text = classify(TransientDeliveryError("x" * 5000, retry_after="soon"), NOW).error
     assert len(text) == CHARACTERS
     assert text.endswith("the usual back-off)")
 
@@ -144,7 +144,7 @@ def test_an_attribute_that_cannot_be_had_is_not_understood() -> None:
 
         def __init__(self) -> None: ...
 
-    assert classify(Odd(), NOW)[1] == "Odd (its retry_after was not understood: the usual back-off)"
+    assert classify(Odd(), NOW).error == "Odd (its retry_after was not understood: the usual back-off)"
 
 
 ANYTHING = st.one_of(
@@ -167,7 +167,7 @@ def test_whatever_is_asked_for_is_a_wait_of_at_most_an_hour_or_refused(asked: An
         seconds = seconds_asked(asked, NOW)
     except ValueError:
         return
-    assert seconds is None or (type(seconds) is float and 0 <= seconds <= LONGEST)
+    assert seconds is None or (type(seconds) is float and 0 <= seconds <= RETRY_AFTER_CAP)
     assert back_off(7, 1, seconds) <= BACKOFF_CAP
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from notifykit.clock import monotonic
+from notifykit.delivery.calls import Call, CallInput, StartGate
 from notifykit.delivery.outcomes import Abandoned, Outcome
-from notifykit.delivery.sending import Call, Rendered, Sender, Senders, Window, send, send_async
+from notifykit.delivery.routing import Router, Sender
+from notifykit.delivery.sending import send, send_async
 from notifykit.errors import PermanentDeliveryError, TransientDeliveryError
 from notifykit.outgoing import Receipt
 from notifykit.providers import Console
@@ -24,9 +26,11 @@ LATER = CLOCK.now() + timedelta(seconds=60)
 
 
 def call(function: Callable[[Any], Any], **options: Any) -> Call:
-    prepare = options.pop("prepare", lambda: Rendered("message", {"body": "kept"}))
-    task: Any = SimpleNamespace(facts=SimpleNamespace(run=7, subscriber_row=8))
-    return Call(task, Sender("hook", function), prepare, Window(**({"clock": CLOCK, "lease_until": LATER} | options)))
+    prepare = options.pop("prepare", lambda: CallInput("message", {"body": "kept"}))
+    delivery: Any = SimpleNamespace(facts=SimpleNamespace(run=7, subscriber_row=8))
+    return Call(
+        delivery, Sender("hook", function), prepare, StartGate(**({"clock": CLOCK, "lease_until": LATER} | options))
+    )
 
 
 def both(made: Call) -> Outcome:
@@ -55,11 +59,11 @@ def raising(error: BaseException) -> Callable[[Any], Any]:
 )
 def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) -> None:
     outcome = both(call(lambda message: answer))
-    assert (outcome.ending, outcome.receipt, outcome.content) == ("sent", receipt, {"body": "kept"})
+    assert (outcome.kind, outcome.receipt, outcome.content) == ("sent", receipt, {"body": "kept"})
 
 
 @pytest.mark.parametrize(
-    ("error", "ending", "words", "floor"),
+    ("error", "kind", "words", "floor"),
     [
         (PermanentDeliveryError("no such box"), "permanent", "no such box", None),
         (TransientDeliveryError("busy", retry_after=5), "transient", "busy", 5),
@@ -70,9 +74,9 @@ def test_what_a_hook_answers_is_the_receipt(answer: object, receipt: Receipt) ->
         (Abandoned(), "abandoned", "", None),
     ],
 )
-def test_only_what_says_so_is_permanent(error: Exception, ending: str, words: str, floor: float | None) -> None:
+def test_only_what_says_so_is_permanent(error: Exception, kind: str, words: str, floor: float | None) -> None:
     outcome = both(call(raising(error)))
-    assert (outcome.ending, outcome.error, outcome.retry_after) == (ending, words, floor)
+    assert (outcome.kind, outcome.error, outcome.retry_after) == (kind, words, floor)
     assert outcome.content == {"body": "kept"}
 
 
@@ -90,67 +94,67 @@ def test_what_stops_the_process_is_no_outcome(stop: type[BaseException]) -> None
 
 def test_a_call_is_not_made_once_its_lease_is_over() -> None:
     made: list[Any] = []
-    assert both(call(made.append, lease_until=CLOCK.now())).ending == "unsent"
+    assert both(call(made.append, lease_until=CLOCK.now())).kind == "not_started"
     assert made == []
 
 
 def test_a_call_begins_soon_after_its_claim_or_not_at_all() -> None:
     made: list[Any] = []
     first = call(made.append, deadline=monotonic() - 1)
-    first.window.open()
-    assert send(first).ending == "sent"  # the first one of a claim, whatever the budget
-    assert send(replace(first, has_begun=False)).ending == "unsent"
+    first.gate.open()
+    assert send(first).kind == "sent"  # the first one of a claim, whatever the budget
+    assert send(replace(first, has_started=False)).kind == "not_started"
     second = call(made.append, deadline=monotonic() + 60)
-    second.window.open()
-    assert [send(replace(second)).ending for _ in range(2)] == ["sent", "sent"]
-    second.window.closes = monotonic() - 1
-    assert send(replace(second)).ending == "unsent"
+    second.gate.open()
+    assert [send(replace(second)).kind for _ in range(2)] == ["sent", "sent"]
+    second.gate.closes = monotonic() - 1
+    assert send(replace(second)).kind == "not_started"
     assert len(made) == 3
 
 
 @pytest.mark.parametrize("error", [GeneratorExit(), asyncio.CancelledError()])
 def test_what_ends_something_else_is_a_failure_as_any_other(error: BaseException) -> None:
-    assert send(call(raising(error))).ending == "transient"
+    assert send(call(raising(error))).kind == "transient"
 
 
 @pytest.mark.parametrize(
-    ("runs", "subscribers", "ending"),
-    [([7], [], "unsent"), ([], [8], "unsent"), ([8], [7], "sent"), (range(500), [], "unsent")],
+    ("runs", "subscribers", "kind"),
+    [([7], [], "not_started"), ([], [8], "not_started"), ([8], [7], "sent"), (range(500), [], "not_started")],
 )
-def test_what_was_stopped_since_the_claim_does_not_begin(runs: Any, subscribers: Any, ending: str) -> None:
+def test_what_was_stopped_since_the_claim_does_not_begin(runs: Any, subscribers: Any, kind: str) -> None:
     stops = Stops()
-    stops.tell([7], [8])
+    stops.add([7], [8])
     made = call(lambda message: None, stops=stops, since=stops.last)
-    assert send(made).ending == "sent"
-    stops.tell(runs, subscribers)
-    assert send(replace(made, has_begun=False)).ending == ending
-    assert send(replace(made, window=replace(made.window, since=stops.last))).ending == "sent"
+    assert send(made).kind == "sent"
+    stops.add(runs, subscribers)
+    assert send(replace(made, has_started=False)).kind == kind
+    assert send(replace(made, gate=replace(made.gate, since=stops.last))).kind == "sent"
 
 
 def test_who_forgets_who_was_stopped_lets_nobody_begin() -> None:
     stops = Stops()
     for number in range(1000):
-        stops.tell([1000 + number], [])
-    assert not stops.spares(7, 8, 0)
-    assert stops.spares(7, 8, stops.last - 100)
+        stops.add([1000 + number], [])
+    assert not stops.allows(7, 8, 0)
+    assert stops.allows(7, 8, stops.last - 100)
 
 
 def test_a_call_that_is_revoked_does_not_begin() -> None:
     made = call(lambda message: None)
     assert made.revoke()
-    assert send(made).ending == "unsent"
+    assert send(made).kind == "not_started"
     begun = call(lambda message: None)
     send(begun)
     assert not begun.revoke()
 
 
 def test_what_cannot_be_rendered_is_not_sent() -> None:
-    def prepare() -> Rendered:
+    def prepare() -> CallInput:
         raise ValueError("'payload.x' is undefined")
 
     made: list[Any] = []
     outcome = both(call(made.append, prepare=prepare))
-    assert (outcome.ending, made) == ("unrendered", [])
+    assert (outcome.kind, made) == ("render_failed", [])
     assert "payload.x" in outcome.error
 
 
@@ -158,9 +162,9 @@ def test_an_async_hook_on_the_sync_notifier() -> None:
     async def hook(message: Any) -> None: ...
 
     outcome = send(call(hook))
-    assert outcome.ending == "permanent"
+    assert outcome.kind == "permanent"
     assert "AsyncEngine" in outcome.error
-    assert asyncio.run(send_async(call(hook), asyncio.to_thread)).ending == "sent"
+    assert asyncio.run(send_async(call(hook), asyncio.to_thread)).kind == "sent"
 
 
 def test_a_sync_hook_leaves_the_loop_free() -> None:
@@ -184,7 +188,7 @@ async def test_what_a_hook_awaited_may_be_cancelled() -> None:
     async def hook(message: Any) -> None:
         raise asyncio.CancelledError
 
-    assert (await send_async(call(hook), asyncio.to_thread)).ending == "transient"
+    assert (await send_async(call(hook), asyncio.to_thread)).kind == "transient"
 
 
 def test_who_serves_a_channel() -> None:
@@ -192,8 +196,11 @@ def test_who_serves_a_channel() -> None:
     def outbox(message: Any) -> None: ...
 
     console = Console()
-    assert Senders({}).of("email") is None
-    assert Senders({}, [console]).of("email") == Sender("console", console.send)
-    assert Senders({"email": hook}, [console]).of("email") == Sender("hook", hook)
-    assert Senders({"email": hook}, [console]).of("sms") == Sender("console", console.send)
-    assert Senders({"email": hook}, [console], outbox).of("email") == Sender("outbox", outbox, quick=True)
+    assert list(Router({}).candidates("email")) == []
+    assert list(Router({}, [console]).candidates("email")) == [Sender("console", console.send)]
+    assert list(Router({"email": hook}, [console]).candidates("email")) == [Sender("hook", hook)]
+    assert list(Router({"email": hook}, [console]).candidates("sms")) == [Sender("console", console.send)]
+    assert list(Router({"email": hook}, [console], outbox).candidates("email")) == [
+        Sender("outbox", outbox, is_inline=True)
+    ]
+    assert Router({"email": hook, "sms": hook}).unserved == ("push", "chat")

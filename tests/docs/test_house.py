@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from configparser import ConfigParser
 from itertools import pairwise
 from pathlib import Path
@@ -67,3 +69,9 @@ def test_its_picture_has_the_rooms_of_the_linter() -> None:
 def test_its_arrows_point_down() -> None:
     floors = {room: floor for floor, layer in enumerate(layers()) for room in layer}
     assert [(above, below) for above, below in arrows() if floors[above] >= floors[below]] == []
+
+
+def test_its_arrows_are_those_of_the_imports() -> None:
+    """An arrow that is drawn is there, and one that is there is drawn, or can be followed along others."""
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "map.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

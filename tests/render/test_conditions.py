@@ -12,7 +12,6 @@ from notifykit.render.lint import check
 from notifykit.render.sandbox import SANDBOX
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.registry import Registry
-from notifykit.workflow.stored import load
 
 SCOPE = {
     "payload": {"total": 120, "plan": "pro", "tags": ["a", "b"], "none": None, "items": {"x": 1}},
@@ -161,7 +160,7 @@ def test_coroutines_are_no_conditions():
 
 def test_a_function_that_this_process_lacks():
     workflow = Workflow("k", steps=[InApp("bell", body="b", when=bool)])
-    loaded = load("k", workflow.definition, Registry())
+    loaded = Registry().load("k", workflow.definition)
     condition = compiled(loaded).steps[0].condition
     assert condition.bind(SCOPE)()[0] is False
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
-from notifykit.delivery import claim
+from notifykit.delivery.rendering import Renderer
 from notifykit.model import Job
 from tests.behaviour.stories import people
 from tests.harness.both import Both
@@ -239,13 +239,13 @@ def test_a_task_that_cancels_itself_is_unknown_and_ends_the_drain(house: Callabl
 def test_a_template_that_takes_longer_than_a_claim_lasts_is_sent(
     opened: Callable[..., Both], variant: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = claim.Renderer.prepare
+    prepare = Renderer.prepare
 
-    def slow(self: Any, task: Any) -> Any:
+    def slow(self: Any, delivery: Any) -> Any:
         threading.Event().wait(0.07)
-        return prepare(self, task)
+        return prepare(self, delivery)
 
-    monkeypatch.setattr(claim.Renderer, "prepare", slow)
+    monkeypatch.setattr(Renderer, "prepare", slow)
 
     async def awaited(message: Any) -> None: ...
 

@@ -12,7 +12,7 @@ import pytest
 
 import notifykit as nk
 from notifykit.testing import FakeClock
-from notifykit.worker.pace import Pace
+from notifykit.worker.claim_sizer import ClaimSizer
 from tests.harness.statements import statements
 
 mail = nk.Workflow("mail", steps=[nk.Email("mail", subject="s", body="b")])
@@ -186,29 +186,29 @@ def test_quick_calls_are_claimed_in_larger_and_larger_batches(notify: nk.Engine)
 
 
 def test_a_claim_takes_what_begins_soon() -> None:
-    pace = Pace()
-    assert (pace.limit(1, 500), pace.limit(8, 500)) == (1, 8)
-    pace.note(1, 0.0001)
-    assert pace.limit(1, 500) == 1  # one call is not much to go by
-    pace.note(99, 0.0099)
-    assert (pace.limit(1, 500), pace.limit(1, 50)) == (100, 50)
-    pace.note(400, 0.04)
-    assert pace.limit(1, 1000) == 500
-    pace.note(1, 0.01)
-    assert (pace.limit(1, 500), pace.limit(4, 500)) == (5, 20)
-    pace.note(1, 3.0)
-    assert (pace.limit(1, 500), pace.limit(4, 500)) == (1, 4)
+    sizer = ClaimSizer()
+    assert (sizer.limit(1, 500), sizer.limit(8, 500)) == (1, 8)
+    sizer.record(1, 0.0001)
+    assert sizer.limit(1, 500) == 1  # one call is not much to go by
+    sizer.record(99, 0.0099)
+    assert (sizer.limit(1, 500), sizer.limit(1, 50)) == (100, 50)
+    sizer.record(400, 0.04)
+    assert sizer.limit(1, 1000) == 500
+    sizer.record(1, 0.01)
+    assert (sizer.limit(1, 500), sizer.limit(4, 500)) == (5, 20)
+    sizer.record(1, 3.0)
+    assert (sizer.limit(1, 500), sizer.limit(4, 500)) == (1, 4)
 
 
 def test_a_slow_call_is_forgotten_by_halves() -> None:
     """One call that was quick by chance does not let a claim take many."""
-    pace = Pace()
-    pace.note(500, 0.005)
-    pace.note(1, 0.8)
+    sizer = ClaimSizer()
+    sizer.record(500, 0.005)
+    sizer.record(1, 0.8)
     limits = []
     for _ in range(8):
-        pace.note(1, 0.0)
-        limits.append(pace.limit(1, 500))
+        sizer.record(1, 0.0)
+        limits.append(sizer.limit(1, 500))
     assert limits == [1, 1, 1, 1, 2, 4, 8, 16]
 
 

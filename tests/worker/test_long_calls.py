@@ -12,8 +12,7 @@ import pytest
 
 import notifykit as nk
 from notifykit.model import Job
-from notifykit.worker import async_calling as awaited_calling
-from notifykit.worker import calling
+from notifykit.worker import async_executors, executors
 from tests.behaviour.stories import people
 from tests.harness.both import Both
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.uneven
 @pytest.fixture(autouse=True)
 def quick_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renew after a moment instead of a third of the lease."""
-    for module in (calling, awaited_calling):
+    for module in (executors, async_executors):
         monkeypatch.setattr(module, "RENEWAL", 0.01)
 
 

@@ -26,7 +26,7 @@ SCOPE = {
 
 
 def test_a_payload_with_a_model_is_read_both_ways():
-    payload = context_of(Workflow("k", payload=Shipped, steps=[]).shape, SCOPE, "key").payload
+    payload = context_of(Workflow("k", payload=Shipped, steps=[]).adapter, SCOPE, "key").payload
     assert payload["at"] == "2026-01-01T00:00:00Z"
     assert payload.at == datetime(2026, 1, 1, tzinfo=UTC)
     assert (payload.items, payload.order, payload.get("order")) == ([1], 7, 7)
@@ -35,7 +35,7 @@ def test_a_payload_with_a_model_is_read_both_ways():
 
 
 def test_what_a_function_does_to_its_context_stays_there():
-    context = context_of(Workflow("k", steps=[]).shape, SCOPE)
+    context = context_of(Workflow("k", steps=[]).adapter, SCOPE)
     context.payload["order"] = 8
     context.subscriber["first_name"] = "Eve"
     assert SCOPE["payload"]["order"] == 7

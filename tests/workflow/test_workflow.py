@@ -73,12 +73,12 @@ def test_mappings_and_instances_have_the_same_json_form():
     shipped = of(Shipped)
     expected = {"order": 7, "carrier": "ups", "at": "2026-01-01T00:00:00Z"}
     given = {"order": "7", "at": "2026-01-01T00:00:00Z"}
-    assert shipped.plain(given) == shipped.plain(Shipped(**given)) == shipped.plain(expected) == expected
-    assert shipped.plain_texts([given])[0][1] == '{"order":7,"carrier":"ups","at":"2026-01-01T00:00:00Z"}'
+    assert shipped.serialize(given) == shipped.serialize(Shipped(**given)) == shipped.serialize(expected) == expected
+    assert shipped.serialize_many([given])[0][1] == '{"order":7,"carrier":"ups","at":"2026-01-01T00:00:00Z"}'
 
 
 def test_every_bad_field_is_named_and_the_others_go_on():
-    good, bad, missing, strange = of(Shipped).plain_texts([{"order": 1}, {"order": "x", "carrier": 3}, None, [1]])
+    good, bad, missing, strange = of(Shipped).serialize_many([{"order": 1}, {"order": "x", "carrier": 3}, None, [1]])
     assert good[0] == {"order": 1, "carrier": "ups", "at": None}
     assert [path for path, _ in bad.problems] == ["payload.order", "payload.carrier"]
     assert missing.field == "payload.order"
@@ -87,7 +87,7 @@ def test_every_bad_field_is_named_and_the_others_go_on():
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", "x" * 600_000])
 def test_what_cannot_be_stored_is_refused_behind_a_model_too(value):
-    good, bad = of(Shipped).plain_texts([{"order": 1}, {"order": 1, "carrier": value}])
+    good, bad = of(Shipped).serialize_many([{"order": 1}, {"order": 1, "carrier": value}])
     assert isinstance(good, tuple)
     assert isinstance(bad, PayloadError)
     assert bad.field in {"payload", "payload.carrier"}
@@ -95,7 +95,7 @@ def test_what_cannot_be_stored_is_refused_behind_a_model_too(value):
 
 @pytest.mark.parametrize("value", [2**70, float("nan"), object(), {1, 2.5, object()}])
 def test_fields_of_any_type_are_looked_into(value):
-    good, bad = of(Free).plain_texts([{"anything": 1}, {"anything": value}])
+    good, bad = of(Free).serialize_many([{"anything": 1}, {"anything": value}])
     assert good[0] == {"anything": 1}
     assert isinstance(bad, PayloadError)
 
@@ -105,7 +105,7 @@ def test_depth_behind_a_model():
     for _ in range(5000):
         value = [value]
     with pytest.raises(PayloadError):
-        of(Free).plain({"anything": value})
+        of(Free).serialize({"anything": value})
 
 
 def test_an_instance_that_was_changed_afterwards_is_refused():
@@ -113,61 +113,61 @@ def test_an_instance_that_was_changed_afterwards_is_refused():
     changed.order = "many"  # type: ignore[assignment]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        good, bad = of(Shipped).plain_texts([Shipped(order=1), changed])
+        good, bad = of(Shipped).serialize_many([Shipped(order=1), changed])
     assert isinstance(good, tuple)
     assert isinstance(bad, PayloadError)
 
 
 def test_dataclasses_are_validated():
     cart = of(Cart)
-    assert cart.plain(Cart("ada", [Line("a")])) == {"owner": "ada", "lines": [{"sku": "a", "count": 1}]}
-    assert cart.plain({"owner": "ada"}) == {"owner": "ada", "lines": []}
+    assert cart.serialize(Cart("ada", [Line("a")])) == {"owner": "ada", "lines": [{"sku": "a", "count": 1}]}
+    assert cart.serialize({"owner": "ada"}) == {"owner": "ada", "lines": []}
     with pytest.raises(PayloadError) as caught:
-        cart.plain(Cart("ada", [Line(3)]))  # type: ignore[arg-type]
+        cart.serialize(Cart("ada", [Line(3)]))  # type: ignore[arg-type]
     assert caught.value.field == "payload.lines.0.sku"
-    assert cart.typed({"owner": "ada", "lines": [{"sku": "a"}]}) == Cart("ada", [Line("a")])
+    assert cart.deserialize({"owner": "ada", "lines": [{"sku": "a"}]}) == Cart("ada", [Line("a")])
 
 
 def test_aliases_come_in_and_names_are_kept():
     aliased = of(Aliased)
-    assert aliased.plain({"orderId": 1}) == aliased.plain({"order_id": 1}) == {"order_id": 1}
-    assert aliased.typed({"order_id": 1}) == Aliased(orderId=1)
+    assert aliased.serialize({"orderId": 1}) == aliased.serialize({"order_id": 1}) == {"order_id": 1}
+    assert aliased.deserialize({"order_id": 1}) == Aliased(orderId=1)
 
 
 def test_serializers_and_computed_fields():
     rich = of(Rich)
-    plain = rich.plain({"price": 1.005})
+    plain = rich.serialize({"price": 1.005})
     assert plain == {"price": 1.0, "label": "1.005 EUR"}
-    assert rich.plain(plain)["price"] == 1.0
-    assert rich.typed(plain).price == 1.0
+    assert rich.serialize(plain)["price"] == 1.0
+    assert rich.deserialize(plain).price == 1.0
 
 
 def test_extras_of_a_model_that_allows_them():
-    assert of(Loose).plain({"x": 1, "y": [2]}) == {"x": 1, "y": [2]}
+    assert of(Loose).serialize({"x": 1, "y": [2]}) == {"x": 1, "y": [2]}
 
 
 def test_tables_are_validated_too():
     row = of(Row)
-    assert row.plain({"name": "a"}) == row.plain(Row(name="a")) == {"id": None, "name": "a"}
+    assert row.serialize({"name": "a"}) == row.serialize(Row(name="a")) == {"id": None, "name": "a"}
     with pytest.raises(PayloadError):
-        row.plain(Row(name=3))
+        row.serialize(Row(name=3))
 
 
 def test_a_subclass_is_seen_as_what_was_declared():
     class Express(Shipped):
         hours: int = 1
 
-    assert of(Shipped).plain(Express(order=1)) == {"order": 1, "carrier": "ups", "at": None}
+    assert of(Shipped).serialize(Express(order=1)) == {"order": 1, "carrier": "ups", "at": None}
 
 
 def test_without_a_model_any_mapping_will_do():
     free = Workflow("k", steps=[])
-    assert free.plain({"a": (1, 2)}) == {"a": [1, 2]}
-    assert free.plain(None) == {}
-    assert free.plain(Shipped(order=1))["order"] == 1
+    assert free.serialize({"a": (1, 2)}) == {"a": [1, 2]}
+    assert free.serialize(None) == {}
+    assert free.serialize(Shipped(order=1))["order"] == 1
     assert free(a=1).payload == {"a": 1}
     with pytest.raises(PayloadError) as caught:
-        free.plain({"a": b""})
+        free.serialize({"a": b""})
     assert caught.value.problems == (("payload.a", "a bytes has no JSON form; give text, numbers, lists or mappings"),)
 
 

@@ -14,8 +14,8 @@ from notifykit.model.codes import JobKind
 from notifykit.model.values import Json
 from notifykit.texts import error_text
 from notifykit.workflow.context import Context, context_of, fields_returned
+from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.steps import Step, function_name
-from notifykit.workflow.stored import Missing
 
 if TYPE_CHECKING:
     from notifykit.flow.moving import MovingRuns
@@ -67,7 +67,7 @@ class CustomBehaviour(Behaviour[Custom]):
         now, needs = moving.context.instant.now, function_name(moving.workflow.key, custom.id)
         if not custom.pure:
             return moving.wait(indexes, step, JobKind.CUSTOM, now, needs=needs)
-        if isinstance(custom.run, Missing):
+        if isinstance(custom.run, MissingFunction):
             return moving.wait(indexes, step, JobKind.ADVANCE, now, needs=needs)
         return [index for index in indexes if _call(moving, step, custom, index)]
 
@@ -84,7 +84,7 @@ def _call(moving: MovingRuns, step: CompiledStep, custom: Custom, index: int) ->
     """Call a pure function for one run; whether the run goes on."""
     moving.fill(index)
     try:
-        returned = fields_returned(custom.id, custom.run(context_of(moving.workflow.shape, moving.scope)))
+        returned = fields_returned(custom.id, custom.run(context_of(moving.workflow.adapter, moving.scope)))
     except Exception as error:  # the host's code: whatever it raises fails this step of this run only
         return not moving.fail(index, step, error_text(error))
     entry = TraceEntry(custom.id, "step_completed", None, None, "completed", to_json(returned).decode())

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from notifykit.settings import BEGINS_WITHIN
-
-QUICKEST = 1e-5
-"""Seconds that any call takes."""
+from notifykit.settings import SHORTEST_CALL, STARTS_WITHIN
 
 
-class Pace:
-    """What is known of the calls so far.
+class ClaimSizer:
+    """Sizes claims by how long the calls so far took.
 
-    A claim takes no more than begins within a short time: a process that dies leaves the end of all it claimed unknown,
+    A claim takes no more than starts within a short time: a process that dies leaves the end of all it claimed unknown,
     and who opts out meanwhile is called all the same.
 
     Attributes:
@@ -25,17 +22,22 @@ class Pace:
         self.seconds = 0.0
 
     def limit(self, at_once: int, most: int) -> int:
-        """How many calls may be claimed together.
+        """How many calls may be claimed together: at first no more than were made before.
 
         Args:
             at_once: Calls that are made at the same time.
             most: More than that are never claimed.
         """
-        quick = int(BEGINS_WITHIN / max(self.seconds, QUICKEST)) * at_once
-        return max(at_once, min(quick, self.calls, most))
+        in_time = int(STARTS_WITHIN / max(self.seconds, SHORTEST_CALL)) * at_once
+        return max(at_once, min(in_time, self.calls, most))
 
-    def note(self, calls: int, seconds: float) -> None:
-        """Take note of calls that were made, and of how long they took together."""
+    def record(self, calls: int, seconds: float) -> None:
+        """Learn from calls that were made.
+
+        Args:
+            calls: How many.
+            seconds: How long they took together. Slower ones count at once, quicker ones by half.
+        """
         if calls:
             self.calls += calls
             each = seconds / calls

@@ -1,4 +1,4 @@
-"""What a payload must look like: a model, a dataclass, an outline that was stored, or anything."""
+"""Payloads validated and written as JSON: by a model, a dataclass, a JSON Schema that was stored, or as they are."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from notifykit.texts import error_text
 from notifykit.workflow.payload import Problems, examined, has_suspects, plain, suspicious
 
 ROOT = "payload"
-Texts = tuple[dict[str, Any], str] | PayloadError
+Serialized = tuple[dict[str, Any], str] | PayloadError
 """A payload's JSON form and text, or what is wrong with it."""
 
 
-class Shape(Protocol):
-    """What a payload must look like."""
+class PayloadAdapter(Protocol):
+    """Validates payloads, writes them as JSON, and makes them of it again."""
 
     @property
     def model(self) -> type[Any] | None:
@@ -39,30 +39,32 @@ class Shape(Protocol):
         """A payload from the arguments of a call."""
         ...
 
-    def texts(self, payloads: Sequence[Any]) -> list[Texts]:
+    def serialize_many(self, payloads: Sequence[Any]) -> list[Serialized]:
         """Validate many."""
         ...
 
-    def typed(self, payload: Mapping[str, Any]) -> Any:
+    def deserialize(self, payload: Mapping[str, Any]) -> Any:
         """A stored payload as what it was made from."""
         ...
 
 
-def shape_of(payload: Any) -> Shape:
-    """The shape that a workflow's `payload=` describes.
+def adapter_for(payload: Any) -> PayloadAdapter:
+    """The adapter for what a workflow's `payload=` says.
 
     Raises:
         DefinitionError: It is no model, no dataclass and not None.
         ConfigurationError: It is a JSON Schema.
     """
     if payload is None:
-        return ANYTHING
+        return ANY_MAPPING
+    if isinstance(payload, SchemaOnly):
+        return payload
     if isinstance(payload, type) and (issubclass(payload, BaseModel) or dataclasses.is_dataclass(payload)):
         if issubclass(payload, RootModel):
             raise DefinitionError(
                 f"payload: {payload.__name__} is a RootModel; a payload has fields, give a model that has"
             )
-        return Typed(payload)
+        return ModelAdapter(payload)
     if isinstance(payload, Mapping):
         raise ConfigurationError(
             "payload: a JSON Schema needs the extra `jsonschema`, which comes later; give a model or a dataclass"
@@ -75,7 +77,7 @@ def refused(bad: Problems) -> PayloadError:
     return PayloadError("; ".join(f"{path}: {message}" for path, message in bad), field=bad[0][0], problems=tuple(bad))
 
 
-class Anything:
+class AnyMapping:
     """Any mapping."""
 
     model: type[Any] | None = None
@@ -85,11 +87,11 @@ class Anything:
         """The arguments as a dictionary."""
         return dict(*args, **kwargs)
 
-    def texts(self, payloads: Sequence[Any]) -> list[Texts]:
+    def serialize_many(self, payloads: Sequence[Any]) -> list[Serialized]:
         """Make each plain."""
-        return [self._text(payload) for payload in payloads]
+        return [self._serialize(payload) for payload in payloads]
 
-    def _text(self, payload: Any) -> Texts:
+    def _serialize(self, payload: Any) -> Serialized:
         if payload is None:
             return {}, "{}"
         if isinstance(payload, BaseModel) or (dataclasses.is_dataclass(payload) and not isinstance(payload, type)):
@@ -102,30 +104,33 @@ class Anything:
                 str(error), field=error.field, problems=((error.field, str(error).removeprefix(f"{error.field}: ")),)
             )
 
-    def typed(self, payload: Mapping[str, Any]) -> Any:
+    def deserialize(self, payload: Mapping[str, Any]) -> Any:
         """The mapping itself."""
         return payload
 
 
-ANYTHING = Anything()
+ANY_MAPPING = AnyMapping()
 
 
-class Outline(Anything):
+class SchemaOnly(AnyMapping):
     """What a process without the code knows of a payload: the schema's own required fields and defaults."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """The JSON Schema as it was stored."""
+        """The JSON Schema as it was stored; of one that is none nothing is known."""
         self.schema: dict[str, Any] = schema
-        top = schema
-        if reference := schema.get("$ref"):
-            top = schema.get("$defs", {}).get(reference.rsplit("/", 1)[-1], {})
-        self._required: list[str] = top.get("required", [])
+        reference = schema.get("$ref")
+        named = _mapping(schema.get("$defs")).get(reference.rsplit("/", 1)[-1]) if isinstance(reference, str) else None
+        top = schema if reference is None else _mapping(named)
+        required = top.get("required")
+        self._required = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
         self._defaults = {
-            name: field["default"] for name, field in top.get("properties", {}).items() if "default" in field
+            name: field["default"]
+            for name, field in _mapping(top.get("properties")).items()
+            if isinstance(field, Mapping) and "default" in field
         }
 
-    def _text(self, payload: Any) -> Texts:
-        found = super()._text(payload)
+    def _serialize(self, payload: Any) -> Serialized:
+        found = super()._serialize(payload)
         if isinstance(found, PayloadError):
             return found
         values = found[0]
@@ -137,7 +142,11 @@ class Outline(Anything):
         return filled, to_json(filled).decode()
 
 
-class Schema(GenerateJsonSchema):
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+class SchemaGenerator(GenerateJsonSchema):
     """Schemas for people and for hashes: what has no JSON form is left out without a warning."""
 
     ignored_warning_kinds: ClassVar[set[JsonSchemaWarningKind]] = {  # type: ignore[misc]
@@ -147,7 +156,7 @@ class Schema(GenerateJsonSchema):
     }
 
 
-class Typed:
+class ModelAdapter:
     """A pydantic model or a dataclass."""
 
     def __init__(self, model: type[Any]) -> None:
@@ -163,7 +172,7 @@ class Typed:
     def schema(self) -> dict[str, Any] | None:
         """The JSON Schema of the JSON form; only a title where the model has none."""
         try:
-            return self._adapter.json_schema(by_alias=False, schema_generator=Schema)
+            return self._adapter.json_schema(by_alias=False, schema_generator=SchemaGenerator)
         except PydanticInvalidForJsonSchema:
             return {"title": self._class.__name__}
 
@@ -184,16 +193,16 @@ class Typed:
         except ValidationError as error:
             raise refused(_by_place(error, 0)[0]) from error
 
-    def texts(self, payloads: Sequence[Any]) -> list[Texts]:
+    def serialize_many(self, payloads: Sequence[Any]) -> list[Serialized]:
         """Validate many in one call; where a function of the model raises, one by one: it is one payload's error."""
         try:
             return self._together(payloads)
         except Exception as error:  # pydantic lets through what a validator raises besides ValueError
             if len(payloads) == 1:
                 return [_failed(error)]
-            return [found for payload in payloads for found in self.texts([payload])]
+            return [found for payload in payloads for found in self.serialize_many([payload])]
 
-    def _together(self, payloads: Sequence[Any]) -> list[Texts]:
+    def _together(self, payloads: Sequence[Any]) -> list[Serialized]:
         """Many at once; the good ones of a mixed chunk are validated once more without the bad."""
         given = [self._given(payload) for payload in payloads]
         bad: dict[int, Problems] = {}
@@ -206,7 +215,7 @@ class Typed:
         finished = iter(self._finished(made))
         return [refused(bad[at]) if at in bad else next(finished) for at in range(len(given))]
 
-    def typed(self, payload: Mapping[str, Any]) -> Any:
+    def deserialize(self, payload: Mapping[str, Any]) -> Any:
         """A stored payload as an instance."""
         try:
             return self._adapter.validate_python(self._given(payload), by_alias=True, by_name=True)
@@ -230,7 +239,7 @@ class Typed:
         """Whether an instance has been validated when it was made: SQLModel's tables and plain dataclasses have not."""
         return self._is_model and not self._class.model_config.get("table")
 
-    def _finished(self, made: list[Any]) -> list[Texts]:
+    def _finished(self, made: list[Any]) -> list[Serialized]:
         try:
             plains = self._many.dump_python(made, mode="json", warnings="error")
             texts = [to_json(one) for one in plains]
@@ -243,7 +252,7 @@ class Typed:
             for one, value, text in zip(made, plains, texts, strict=True)
         ]
 
-    def _examined(self, one: Any) -> Texts:
+    def _examined(self, one: Any) -> Serialized:
         try:
             value = self._many.dump_python([one], mode="json", warnings="error")[0]
         except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:

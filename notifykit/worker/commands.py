@@ -1,4 +1,4 @@
-"""What a drain asks its notifier to do, and how it is to work."""
+"""What a drain asks its worker to do, and how it was asked to work itself."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from notifykit.clock import monotonic
+from notifykit.delivery.calls import Call
 from notifykit.delivery.outcomes import Outcome
-from notifykit.delivery.sending import Call
 from notifykit.errors import InputError
 from notifykit.settings import CALL_TIMEOUT
 from notifykit.unit_of_work.unit import Unit
 
 T = TypeVar("T")
 
+EndedCalls = list[tuple[Call, Outcome]]
+"""Calls that have ended, and how."""
+
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[T]):
+class RunInUnit(Generic[T]):
     """Something to do in a unit of its own; what it returns is sent back in.
 
     Attributes:
-        call: Gets the unit.
+        work: Gets the unit.
         write: It may change rows.
         deadline: Until when others are waited for, by `clock.monotonic`; None: as long as usual.
-        is_last: Also after `close`: it tells what was done before.
+        is_last: Also after `close`: it records what was done before.
     """
 
-    call: Callable[[Unit], T]
+    work: Callable[[Unit], T]
     write: bool = True
     deadline: float | None = None
     is_last: bool = False
@@ -39,24 +42,24 @@ class Work(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendCalls:
     """Calls to make outside any transaction, beside those that are under way; goes on when one has ended.
 
     Attributes:
-        calls: The calls to begin.
-        kept: Calls that have ended, whose leases are to be kept meanwhile.
-        stops: Begin no more calls instead, and hear of those that end in a moment.
-        ended: The driver appends how each ended, so that it is known even where it is stopped in between.
+        calls: The calls to start.
+        unrecorded: Calls that have ended, whose leases are to be kept meanwhile.
+        stops: Start no more calls instead, and wait a moment for those under way.
+        ended: The executor appends how each ended, so that it is known even where it is stopped in between.
     """
 
     calls: Sequence[Call] = ()
-    kept: Sequence[Call] = ()
+    unrecorded: Sequence[Call] = ()
     stops: bool = False
-    ended: list[tuple[Call, Outcome]] = field(default_factory=list)
+    ended: EndedCalls = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DrainOptions:
     """How a drain works.
 
     Attributes:
