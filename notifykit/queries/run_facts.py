@@ -17,6 +17,7 @@ from notifykit.queries.subscriber_fields import view
 from notifykit.queries.subscriber_rows import COLUMNS
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
+from notifykit.workflow.context import TemplateScope
 from notifykit.workflow.registry import StoredVersion
 
 RUNS = Statement(
@@ -132,15 +133,15 @@ class RunFacts:
         return view(self.person) if self.person else {}
 
     @property
-    def scope(self) -> dict[str, Any]:
+    def scope(self) -> TemplateScope:
         """What templates see."""
-        return {
-            "payload": self.payload,
-            "subscriber": self.subscriber,
-            "actor": self.actor,
-            "tenant": self.tenant,
-            "steps": self.records,
-        }
+        return TemplateScope(
+            payload=self.payload,
+            subscriber=self.subscriber,
+            actor=self.actor,
+            tenant=self.tenant,
+            steps=self.records,
+        )
 
 
 def load(unit: Unit, ids: Sequence[int]) -> dict[int, RunFacts]:
