@@ -302,7 +302,7 @@ class Database(forks.Forked):
         found = self._found(joined)
         if found == schema.HEAD:
             # What the host made in the transaction that it is in may be rolled back yet: that is not remembered.
-            self._seen = self.dialect.is_settled(joined)
+            self._seen = self.dialect.is_committed(joined)
             return True
         if self._is_only(joined):
             schema.refuse(found, self.dialect, self.migrate_mode)

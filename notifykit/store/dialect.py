@@ -326,7 +326,7 @@ class Dialect:
         """Be the only process that makes or changes the tables, at least until what was done is visible to all."""
         yield
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Whether the tables that a host's transaction sees are there whatever becomes of that transaction."""
         raise NotImplementedError
 

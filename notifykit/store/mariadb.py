@@ -160,7 +160,7 @@ class MariadbDialect(HiLoDialect):
                 connection.rollback()  # what was to be kept is committed; after a commit that failed nothing else runs
                 _set_waits(connection, usual)
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Always: a table is kept whatever becomes of the transaction that made it."""
         return True
 

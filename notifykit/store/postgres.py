@@ -118,7 +118,7 @@ class PostgresDialect(HiLoDialect):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds(wait)}s'")
         yield
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Whether the version was written by a transaction before this one."""
         return bool(connection.exec_driver_sql("SELECT age(xmin) > 0 FROM notifykit_version").scalar())
 

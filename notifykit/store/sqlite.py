@@ -151,7 +151,7 @@ class SqliteDialect(Dialect):
         after = int(self.fetch(unit.connection, TAKE, (count,))[0][0])
         return list(range(after - count, after))
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Outside a transaction only: what one made itself cannot be told apart."""
         return not in_transaction(connection.connection.dbapi_connection)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
+from notifykit.flow.run_columns import EventContext
 from notifykit.model.codes import JobKind, MessageStatus
 from tests.flow.builder import NOW, Given, person
 
@@ -73,6 +74,19 @@ def test_a_text_that_cannot_be_rendered_fails_the_step(stop: bool, status: str, 
     assert done.told()[0] == ("bell", "message_failed", "payload.name is undefined")
     assert (done.status(), len(done.told()), len(done.changes.messages)) == (status, told, told - 1)
     assert done.record("bell")["status"] == "failed"
+
+
+def test_texts_of_one_event_and_step_that_differ_are_kept_apart() -> None:
+    event = EventContext(7, None, {}, fans_out=True)
+    english, german = nk.InApp("bell", body="Hello"), nk.InApp("bell", body="Hallo")
+    done = [
+        Given(people=[person(first), person(first + 1)], event=event, first=first).advance(step)
+        for first, step in ((100, english), (200, german), (300, english))
+    ]
+    contents = {row[0]: row[2] for each in done for row in each.changes.contents}
+    assert contents == {100 << 6: "Hello", 200 << 6: "Hallo"}
+    shown = [[contents[row[6]] for row in each.changes.messages] for each in done]
+    assert shown == [["Hello"] * 2, ["Hallo"] * 2, ["Hello"] * 2]
 
 
 def test_a_message_to_the_outside_is_queued_with_its_job() -> None:
