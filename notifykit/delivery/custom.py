@@ -15,6 +15,7 @@ from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
 from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.lifecycle.jobs import ClaimedJob
 from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
 from notifykit.model.job import NewJob
@@ -73,15 +74,26 @@ def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outc
     }
     if not done:
         return 0
-    kept, jobs = [], []
+    waiting = _keep_records(unit, done)
+    enqueue(
+        unit,
+        [NewJob(job.id, environment, unit.now, ADVANCE, job.run, job.step) for job, environment in waiting],
+    )
+    return len(waiting)
+
+
+def _keep_records(
+    unit: Unit, done: Mapping[int, tuple[ClaimedDelivery, dict[str, Any]]]
+) -> list[tuple[ClaimedJob, int]]:
+    """Keep the records of steps in their runs; the jobs of those that still wait there, with their environments."""
+    kept, waiting = [], []
     for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
         delivery, record = done[run]
         kept.append({"row": run, "results": records | {delivery.step.id: record}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            jobs.append(NewJob(delivery.job.id, delivery.facts.environment, unit.now, ADVANCE, run, step))
+            waiting.append((delivery.job, delivery.facts.environment))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
-    enqueue(unit, jobs)
-    return len(jobs)
+    return waiting
 
 
 def _record(unit: Unit, decision: Decision, outcome: Outcome | None) -> dict[str, Any]:
