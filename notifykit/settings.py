@@ -18,6 +18,8 @@ STEPS_LIMIT = 64
 
 BUSY_TIMEOUT = timedelta(seconds=30)
 """How long SQLite waits for another process's write."""
+BESIDE_HOST = timedelta(seconds=2)
+"""How long to wait for others' locks while the host's own transaction is open: it may be what holds them."""
 
 RETRIES = 3
 RETRY_PAUSE = timedelta(milliseconds=50)

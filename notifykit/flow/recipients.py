@@ -35,7 +35,7 @@ class _Facts:
     payload: Any
 
 
-def settle(pending: TriggerRequest) -> None:
+def keep_recipients(pending: TriggerRequest) -> None:
     """Read recipients that may be iterable only once into a list: they are looked at more than once."""
     to = pending.get("to")
     if type(to) in {str, list, tuple} or isinstance(to, (bytes, bytearray)):
@@ -76,7 +76,7 @@ def read(unit: Unit, triggers: Sequence[PendingTrigger]) -> list[Audience]:
         if to is None:
             audience.missing = True
         else:
-            _forms(unit, pending, audience, place, to, waiting)
+            _read_all(unit, pending, audience, place, to, waiting)
     for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
         _with_facts(triggers[one.place], out[one.place], one, found)
     for place in {one.place for one in waiting if out[one.place].problems}:
@@ -124,15 +124,17 @@ def _id(audience: Audience, text: str, path: str) -> None:
         audience.named[key] = key
 
 
-def _forms(unit: Unit, pending: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
+def _read_all(
+    unit: Unit, pending: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]
+) -> None:
     """Sort one `to` into its forms; an iterable is a list of forms."""
     if _is_one(to):
-        return _form(unit, pending, audience, place, to, "to", waiting)
+        return _read_one(unit, pending, audience, place, to, "to", waiting)
     if not isinstance(to, Iterable) or isinstance(to, (bytes, bytearray)):
         audience.problems += (Problem("to", f"{type(to).__name__} is no form of recipient"),)
         return None
     for at, one in enumerate(to):
-        _form(unit, pending, audience, place, one, f"to.{at}", waiting)
+        _read_one(unit, pending, audience, place, one, f"to.{at}", waiting)
     return None
 
 
@@ -140,7 +142,7 @@ def _is_one(to: Any) -> bool:
     return isinstance(to, (str, Mapping, Recipient, Topic, Everyone, SelectBase)) or hasattr(to, "subscriber_id")
 
 
-def _form(
+def _read_one(
     unit: Unit, pending: PendingTrigger, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
 ) -> None:
     if isinstance(one, str):

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import InputError, NotFoundError, PayloadError, nearest
 from notifykit.flow import recipients
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.wire import TriggerRequest, id_problem
+from notifykit.flow.wire import TriggerRequest, given_id, id_problem
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.queries import versions
@@ -62,7 +62,7 @@ def validate(unit: Unit, read: Sequence[TriggerRequest | list[Problem]]) -> list
         A pending trigger for each, refused or with all that the audience needs.
     """
     triggers = [_malformed(one) if isinstance(one, list) else PendingTrigger(one) for one in read]
-    for check in (_workflow, _form, _tenant, _active, _payload, _overrides, _recipients, _actor):
+    for check in (_workflow, _transaction_id, _tenant, _active, _payload, _overrides, _recipients, _actor):
         check(unit, [pending for pending in triggers if pending.live])
     return triggers
 
@@ -85,15 +85,15 @@ def _workflow(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
             pending.refuse("error", Problem("workflow", f"there is no workflow {quoted(key)}.{advice}"), NotFoundError)
 
 
-def _form(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
+def _transaction_id(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
     for pending in triggers:
-        given = pending.request.get("transaction_id")
+        given = given_id(pending.request)
         if given is None:
             continue
         if problem := id_problem(given):
             pending.refuse("error", problem, InputError)
         else:
-            pending.transaction_id = str.strip(given)
+            pending.transaction_id = given
 
 
 def _tenant(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:

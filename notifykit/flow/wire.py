@@ -76,11 +76,16 @@ def read(items: Sequence[Any]) -> list[TriggerRequest | list[Problem]]:
     return [_of_trigger(item) if isinstance(item, Trigger) else next(wires) for item in items]
 
 
+def given_id(request: TriggerRequest) -> Any:
+    """The transaction id that a trigger gives, trimmed where it is a text; None for none."""
+    given = request.get("transaction_id")
+    return str.strip(given) if isinstance(given, str) else given
+
+
 def id_problem(given: Any) -> Problem | None:
-    """What is wrong with a given transaction id, or None."""
+    """What is wrong with a transaction id as `given_id` found it, or None."""
     if not isinstance(given, str):
         return Problem("transaction_id", f"a text is expected, not {type(given).__name__}")
-    given = str.strip(given)
     if is_generated(given):
         return Problem(
             "transaction_id", "ids that start with 'txn_' are generated here; give one of your own or leave it out"

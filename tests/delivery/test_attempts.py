@@ -115,6 +115,17 @@ def test_a_call_that_nobody_heard_the_end_of_is_unknown_for_each_target(notify: 
     ]
 
 
+def test_a_lost_call_is_told_of_though_its_targets_are_gone(notify: Both) -> None:
+    serve(notify, "push", failing(Abandoned()))
+    notify.trigger(push, to=nk.Recipient("ada", channels=[devices("fcm", "a")]))
+    notify.drain()
+    notify.subscribers.upsert("ada", channels=[devices("fcm")])
+    notify.clock.move(minutes=2)
+    assert notify.drain().sent == 0
+    assert attempts(notify) == [(1, None, "unknown", None)]
+    assert [(each.status, each.reason) for each in notify.messages.list()] == [("skipped", "no_address")]
+
+
 @pytest.mark.parametrize(
     ("workflow", "channel", "target"),
     [
@@ -142,7 +153,20 @@ def test_an_email_to_more_addresses_is_one_attempt(notify: Both) -> None:
     notify.trigger(mail, to=nk.Recipient("bob"), overrides=more)
     assert notify.drain().sent == 2
     assert calls == [("ada@example.com", "cc@example.com"), ("cc@example.com", "ada@example.com")]
-    assert stored(notify) == {"ada@example.com", "cc@example.com"}
+    shown = {each.subscriber_id: notify.messages.get(each.id).attempts for each in notify.messages.list()}
+    assert [each.target for each in shown["ada"]] == ["ada@example.com"]
+    assert [each.target for each in shown["bob"]] == ["cc@example.com"]
+
+
+def test_only_an_email_goes_to_addresses_that_the_trigger_adds(notify: Both) -> None:
+    calls: list[Any] = []
+    serve(notify, "sms", lambda message: calls.append(message.phone))
+    for who in (nk.Recipient("ada"), nk.Recipient("bob", phone="+43 1")):
+        notify.trigger(text, to=who, overrides={"sms": {"to": "+49 1"}})
+    assert notify.drain().sent == 1
+    assert calls == ["+43 1"]
+    (message,) = notify.messages.list()
+    assert [each.target for each in notify.messages.get(message.id).attempts] == ["+43 1"]
 
 
 @pytest.mark.table

@@ -1,4 +1,4 @@
-"""Only a call that began may burn anything, and none begins after an opt-out, a cancel or a deletion."""
+"""Only a call that has started counts as an attempt, and none starts after an opt-out, a cancel or a deletion."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_who_stops_the_process_costs_the_neighbours_nothing(
     assert statuses(notify) == {"ada": "failed"} | dict.fromkeys(NAMES[1:], "sent")
 
 
-def test_the_batch_of_a_process_that_dies_is_not_burnt(tmp_path: Path) -> None:
+def test_the_batch_of_a_process_that_dies_counts_no_attempts(tmp_path: Path) -> None:
     script = """
         import os, sys
         import notifykit as nk
@@ -153,7 +153,7 @@ def test_an_opt_out_of_another_channel_stops_nothing(house: Callable[..., Both])
 
 
 @pytest.mark.uneven
-def test_slow_neighbours_burn_nothing(house: Callable[..., Both]) -> None:
+def test_slow_neighbours_count_no_attempts(house: Callable[..., Both]) -> None:
     notify = house(hooks=False, workflows=[mail])
     people(notify, *NAMES)
     called = serve(notify, lambda who: notify.clock.move(seconds=90))

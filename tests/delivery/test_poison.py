@@ -1,4 +1,4 @@
-"""Work that cannot be done holds up no other: batches fall back one by one, and what fails alone is put off."""
+"""Work that cannot be done holds up no other: batches fall back one by one, and what fails alone is deferred."""
 
 from __future__ import annotations
 

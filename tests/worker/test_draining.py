@@ -227,7 +227,7 @@ def test_a_run_that_waits_for_the_outcome_goes_on_in_the_same_drain(notify: nk.E
     assert [message.body for message in notify.inbox("user-1").list()] == ["after"]
 
 
-def test_work_scheduled_tells_of_what_was_put_off(notify: nk.Engine) -> None:
+def test_work_scheduled_tells_of_what_was_deferred(notify: nk.Engine) -> None:
     heard: list[Any] = []
     notify.trigger(mail(), to=people(1))
     notify.on.work_scheduled(heard.append)
@@ -245,3 +245,23 @@ def test_a_trigger_that_stored_nothing_has_no_work(notify: nk.Engine) -> None:
 def test_what_is_no_budget_and_no_result(notify: nk.Engine, given: dict[str, Any]) -> None:
     with pytest.raises(nk.InputError):
         notify.drain(**given)
+
+
+def test_what_a_claim_took_is_free_again_where_the_drain_never_heard_of_it(notify: nk.Engine) -> None:
+    sent: list[str] = []
+    notify.deliver("email")(lambda message: sent.append(message.subscriber_id))
+    notify.trigger(mail(), to=people(2))
+    notify.preferences.update("user-0", channels={"email": False})
+    stopping = [KeyboardInterrupt]
+
+    @notify.on.message_skipped
+    def stop(event: Any) -> None:
+        if stopping:
+            raise stopping.pop()
+
+    with pytest.raises(KeyboardInterrupt):
+        notify.drain(concurrency=2)
+    assert (owned(notify), sent) == (0, [])
+    assert (notify.drain().sent, sent) == (1, ["user-1"])
+    (message,) = notify.messages.list(status="sent")
+    assert [each.number for each in notify.messages.get(message.id).attempts] == [1]

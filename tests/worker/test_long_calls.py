@@ -97,7 +97,7 @@ def test_a_quick_drain_leaves_no_thread(house: Callable[..., Both]) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_a_cancelled_drain_burns_only_what_had_begun(house: Callable[..., Both], concurrency: int) -> None:
+def test_a_cancelled_drain_counts_only_attempts_that_had_started(house: Callable[..., Both], concurrency: int) -> None:
     notify = house(hooks=False, workflows=[mail], notifier="async")
     names = [f"user-{n}" for n in range(12)]
     people(notify, *names)
