@@ -209,6 +209,7 @@ def test_a_delay_until_a_time_waits_only_while_it_is_to_come(minutes: int, waits
     assert done.waits == ([(100, 0, at, "")] if waits else [])
     assert done.record("wait")["duration"] == (60.0 if waits else 0.0)
     assert done.record("wait")["status"] == ("waiting" if waits else "waited")
+    assert len(done.changes.messages) == (0 if waits else 1)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +226,7 @@ def test_a_delay_without_a_time_fails(payload: dict[str, Any], problem: str, sto
     )
     assert done.told()[0] == ("wait", "step_failed", problem)
     assert (done.status(), done.changes.steps[0]) == (("failed", 0) if stop else ("completed", 2))
+    assert len(done.changes.messages) == (0 if stop else 1)
 
 
 @pytest.mark.parametrize(
