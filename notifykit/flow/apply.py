@@ -168,7 +168,7 @@ def _reason(changes: Changes, place: int, trace: TraceLog) -> str | None:
 def _tell(unit: Unit, changes: Changes, trace: TraceLog) -> None:
     """Emit the events of some runs; called only where somebody listens."""
     runs, workflow = changes.runs, changes.runs.version.workflow
-    indexes = {step.id: index for index, step in enumerate(workflow.steps)}
+    indexes = workflow.positions
     channels = {step.id: step.channel for step in workflow.steps}
     for place, path in enumerate(runs.paths):
         event, who = runs.events[place], public_id(runs.subscribers[place][1])

@@ -156,7 +156,7 @@ def load(unit: Unit, ids: Sequence[int]) -> dict[int, RunFacts]:
     """
     if not ids:
         return {}
-    rows = [_Stored(*row) for row in RUNS.rows(unit, ids=ids)]
+    rows = [_Stored._make(row) for row in RUNS.rows(unit, ids=ids)]
     pinned = versions.by_id(unit, {row.version for row in rows})
     people = _people(unit, {row.subscriber for row in rows} | {row.actor for row in rows if row.actor})
     tenants = _tenants(unit, {row.tenant for row in rows if row.tenant})
@@ -171,11 +171,10 @@ def _facts(
     tenants: dict[int, Json],
     states: dict[int, dict[str, Any]],
 ) -> RunFacts:
-    records = {
-        name: {**record, **states.get(step_key(row.run, index), {})} if index is not None else record
-        for name, record in row.results.items()
-        for index in (_index(version, name),)
-    }
+    positions, records = version.workflow.positions, row.results
+    for name, record in records.items():
+        if state := states.get(step_key(row.run, positions[name])) if name in positions else None:
+            records[name] = {**record, **state}
     return RunFacts(
         run=row.run,
         environment=row.environment,
@@ -194,10 +193,6 @@ def _facts(
         overrides=row.overrides,
         records=records,
     )
-
-
-def _index(version: StoredVersion, step: str) -> int | None:
-    return next((index for index, found in enumerate(version.workflow.steps) if found.id == step), None)
 
 
 def _people(unit: Unit, ids: set[int]) -> dict[int, tuple[Any, ...]]:

@@ -158,6 +158,11 @@ class Workflow(Generic[M, P]):
         text = json.dumps(self.definition, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @functools.cached_property
+    def positions(self) -> Mapping[str, int]:
+        """By id, which of the steps it is."""
+        return {step.id: index for index, step in enumerate(self.steps)}
+
     def step(self, id: str) -> Step | None:
         """The step with an id, or None."""
         return next((step for step in self.steps if step.id == id), None)
