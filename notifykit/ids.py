@@ -41,13 +41,18 @@ def is_generated(transaction_id: str) -> bool:
     return transaction_id.startswith("txn_")
 
 
+def transaction_id(given: str | None, event: int) -> str:
+    """The transaction id of an event as it is shown outside: the given one, else one made of its id; `''` for none."""
+    return given or (encode_id("txn", event) if event else "")
+
+
 def step_key(run: int, step: int) -> int:
-    """The id of a run's message or job at a step; also of an event's shared content at a step."""
+    """The id of a run's message or job at a step."""
     return run << STEP_BITS | step
 
 
 def run_and_step(number: int) -> tuple[int, int]:
-    """The run and step that an id from `at_step` was made of."""
+    """The run and step that an id from `step_key` was made of."""
     return number >> STEP_BITS, number & (1 << STEP_BITS) - 1
 
 

@@ -11,7 +11,6 @@ ASYNC_CHUNK = 250
 
 KEY_LENGTH = 255
 """Characters of an id or key."""
-EMAIL_BYTES = 254
 PAYLOAD_BYTES = 512 * 1024
 PAYLOAD_DEPTH = 100
 STEPS_LIMIT = 64
@@ -19,6 +18,8 @@ STEPS_LIMIT = 64
 
 BUSY_TIMEOUT = timedelta(seconds=30)
 """How long SQLite waits for another process's write."""
+BESIDE_HOST = timedelta(seconds=2)
+"""How long to wait for others' locks while the host's own transaction is open: it may be what holds them."""
 
 RETRIES = 3
 RETRY_PAUSE = timedelta(milliseconds=50)

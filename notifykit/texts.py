@@ -10,7 +10,7 @@ import logging
 import re
 import traceback
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from notifykit.errors import NotifyKitError
 
@@ -20,10 +20,13 @@ VALUE_LONGEST = 80
 """Characters of a refused value that a message shows."""
 TRACEBACK_LONGEST = 100_000
 """Characters of a traceback that a log takes."""
+EMAIL_BYTES = 254
+"""What SMTP servers take of an address."""
 
 BREAKS = re.compile("[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
+EMAIL = re.compile(r"[^\s,@\x00-\x1f\x7f-\x9f\ud800-\udfff]+@[^\s,@\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 def sanitize(text: str, limit: int = LONGEST) -> str:
@@ -37,13 +40,32 @@ def sanitize(text: str, limit: int = LONGEST) -> str:
         limit: How many characters to keep; what is cut ends in an ellipsis.
 
     Example:
-        >>> storable("cannot read:\n\tcaf\udce9.txt") == "cannot read: caf\ufffd.txt"
+        >>> sanitize("cannot read:\n\tcaf\udce9.txt") == "cannot read: caf\ufffd.txt"
         True
     """
     kept = str.__getitem__(text, slice(limit + 1))
     if len(kept) > limit:
         kept = kept[: limit - 1] + "\u2026"
     return kept if kept.isprintable() else UNSTORABLE.sub(REPLACEMENT, BREAKS.sub(" ", kept))
+
+
+def unstorable(text: str) -> str | None:
+    """Why a text cannot be stored, as the end of a sentence, or None."""
+    if "\0" in text:
+        return "NUL characters cannot be stored"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "half of a surrogate pair cannot be stored"
+    return None
+
+
+def is_email_address(value: object) -> TypeGuard[str]:
+    """Whether a value is one `local@domain` without space, comma or control character, of at most 254 bytes.
+
+    Whether anybody reads what is sent there only a delivery can say.
+    """
+    return isinstance(value, str) and EMAIL.fullmatch(value) is not None and len(value.encode()) <= EMAIL_BYTES
 
 
 def error_text(error: BaseException, limit: int = LONGEST) -> str:

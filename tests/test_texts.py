@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 
 import notifykit as nk
 from notifykit.results import Problem
-from notifykit.texts import LONGEST, TRACEBACK_LONGEST, error_text, kind_of, label, log, name_of, quoted, sanitize
+from notifykit.texts import (
+    EMAIL_BYTES,
+    LONGEST,
+    TRACEBACK_LONGEST,
+    error_text,
+    is_email_address,
+    kind_of,
+    label,
+    log,
+    name_of,
+    quoted,
+    sanitize,
+    unstorable,
+)
 from tests.harness import evil
 
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=300) | st.text(
@@ -138,3 +151,39 @@ def test_a_subclass_of_text_is_read_by_its_letters() -> None:
     odd: Any = evil.BrokenText("text")
     assert sanitize(odd) == "text"
     assert type(sanitize(odd)) is str
+
+
+@pytest.mark.parametrize("good", ["a@b", "a.b+c@d.example", "\u00fc@\u00fc.example", "a" * (EMAIL_BYTES - 2) + "@b"])
+def test_email_addresses(good: str) -> None:
+    assert is_email_address(good)
+
+
+BAD_ADDRESSES = [
+    "a",
+    "@b",
+    "a@",
+    "a@b@c",
+    "a b@c",
+    "a@b,c@d",
+    "a@b\n",
+    "a\0@b",
+    "a\x85@b",
+    "\ud800@b",
+    "a" * 253 + "@b",
+]
+
+
+@pytest.mark.parametrize("bad", [*BAD_ADDRESSES, "a" * 253 + "@b", "\u00fc" * 127 + "@b", b"a@b", ["a@b"]])
+def test_what_is_no_email_address_is_none_wherever_it_is_given(bad: Any) -> None:
+    assert not is_email_address(bad)
+    with nk.Engine(workflows=[nk.Workflow("k", steps=[nk.Email("mail", subject="s")])]) as notify:
+        with pytest.raises(nk.InputError, match="email: one local@domain"):
+            notify.subscribers.upsert("ada", email=bad)
+        with pytest.raises(nk.InputError, match=r"overrides\.email\.reply_to: "):
+            notify.trigger("k", to="ada", overrides={"email": {"reply_to": bad}})
+
+
+@given(ANY_TEXT)
+def test_what_cannot_be_stored_is_named(text: str) -> None:
+    refused = any(each == "\0" or "\ud800" <= each <= "\udfff" for each in text)
+    assert (unstorable(text) is not None) is refused

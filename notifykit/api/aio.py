@@ -578,7 +578,10 @@ class AsyncWorkflows(AsyncNamespace[Workflows]):
     _kind = Workflows
 
     def register(self, *workflows: Workflow[Any, ...]) -> None:
-        """Check definitions at once; store them with the next unit if they are new.
+        """Check definitions at once; store them with the next trigger if they are new.
+
+        That trigger also makes them current: what processes without this code use. The same definition again changes
+        nothing.
 
         Args:
             *workflows: Definitions. None is registered if one is refused.
@@ -635,7 +638,7 @@ class AsyncNotifier:
             host: A session or connection on this engine's database; a session is flushed by each verb.
 
         Raises:
-            UnitError: It is none, or of the other notifier's kind, or this notifier is in a transaction already.
+            UnitError: It is none, or of the other notifier's kind, or this notifier stands in a transaction already.
 
         Example:
             ```python

@@ -67,7 +67,7 @@ class Notifier:
             host: A session or connection on this engine's database; a session is flushed by each verb.
 
         Raises:
-            UnitError: It is none, or of the other notifier's kind, or this notifier is in a transaction already.
+            UnitError: It is none, or of the other notifier's kind, or this notifier stands in a transaction already.
 
         Example:
             ```python

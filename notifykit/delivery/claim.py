@@ -18,7 +18,7 @@ from notifykit.delivery.record import Counts, DeliveryResult, write_results
 from notifykit.delivery.rendering import Renderer
 from notifykit.delivery.routing import Route, Router, Sender
 from notifykit.lifecycle import jobs as queue
-from notifykit.lifecycle.jobs import EVERYTHING, ClaimedJob, Scope
+from notifykit.lifecycle.jobs import ALL_WORK, ClaimedJob, WorkFilter
 from notifykit.lifecycle.runs import lock_runs
 from notifykit.model.codes import MessageStatus, RunStatus
 from notifykit.queries import run_facts, versions
@@ -66,7 +66,7 @@ class ClaimRequest:
         at_once: How many of their calls start at once.
         since: When this process last stopped anybody before the claim, by the numbers of `Stops`.
         deadline: When the drain's budget is spent, by `clock.monotonic`, or None.
-        scope: Only this work.
+        only: Only this work.
         lost_first: Jobs whose worker was lost come first.
     """
 
@@ -76,7 +76,7 @@ class ClaimRequest:
     at_once: int = 1
     since: int = 0
     deadline: float | None = None
-    scope: Scope = EVERYTHING
+    only: WorkFilter = ALL_WORK
     lost_first: bool = False
 
 
@@ -95,7 +95,7 @@ def claim(unit: Unit, request: ClaimRequest) -> ClaimResult:
     if not jobs:
         return found
     deliveries, orphans = load(unit, jobs, known)
-    queue.drop(unit, [job[:2] for job in orphans])
+    queue.drop(unit, [job.id for job in orphans])
     to_call, decided = _decide_all(unit, request.router, deliveries)
     found.calls = _take(unit, request, to_call)
     record_unknown(unit, [*(delivery for delivery, _ in to_call), *(result.delivery for result in decided)])
@@ -123,7 +123,7 @@ def _available(unit: Unit, request: ClaimRequest, lost: bool) -> tuple[list[Clai
     needs, limit = sorted(unit.registry.functions()), request.limit
     while True:
         jobs = queue.due_calls(
-            unit, needs=needs, limit=limit, scope=request.scope, without=versions.newer(unit), lost=lost
+            unit, needs=needs, limit=limit, only=request.only, without=versions.newer(unit), lost=lost
         )
         runs = sorted({job.run for job in jobs})
         locked = lock_runs(unit, runs, wait=False)

@@ -14,6 +14,7 @@ from notifykit.model.values import Json
 from notifykit.queries.addresses import Target
 from notifykit.queries.run_facts import RunFacts
 from notifykit.results import Message
+from notifykit.workflow.context import TemplateScope
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.steps import Step
 
@@ -75,16 +76,9 @@ class ClaimedDelivery:
         return self.facts.version.workflow
 
     @property
-    def scope(self) -> dict[str, Any]:
+    def scope(self) -> TemplateScope:
         """What templates and the host's functions see."""
-        facts = self.facts
-        return {
-            "payload": facts.payload,
-            "subscriber": self.subscriber,
-            "actor": facts.actor,
-            "tenant": facts.tenant,
-            "steps": facts.records,
-        }
+        return self.facts.scope
 
     @property
     def step(self) -> Step:

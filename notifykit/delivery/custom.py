@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import bindparam, select, update
 from sqlmodel import col
@@ -14,11 +14,12 @@ from notifykit.delivery.decisions import Decision
 from notifykit.delivery.outcomes import Outcome
 from notifykit.errors import InputError, PermanentDeliveryError
 from notifykit.lifecycle import traces
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.lifecycle.jobs import ClaimedJob
-from notifykit.model import Job, Run
+from notifykit.model import Run
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import line
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.texts import error_text
 from notifykit.unit_of_work.unit import Unit
@@ -27,28 +28,7 @@ from notifykit.workflow.context import Context, context_of, fields_returned
 RESULTS = Statement(select(col(Run.id), col(Run.results), col(Run.status), col(Run.step)).where(any_of(Run.id, "ids")))
 KEEP_RESULTS = Statement(update(Run).where(col(Run.id) == bindparam("row")).values(results=bindparam("results")))
 COMPLETED = "completed"
-
-
-class AdvanceJob(NamedTuple):
-    """A row of `job` that lets a run go on; its time encoded."""
-
-    due_at: Any
-    id: int
-    kind: int
-    run: int
-    message: int
-    step: int
-    needs: str
-    owner: str
-    attempt: int
-    rescues: int
-
-    @classmethod
-    def after(cls, job: ClaimedJob, due_at: Any) -> AdvanceJob:
-        """What lets a run go on once its call is done."""
-        return cls(
-            due_at, job.id, JobKind.ADVANCE.value, job.run, 0, job.step, needs="", owner="", attempt=0, rescues=0
-        )
+ADVANCE = JobKind.ADVANCE.value
 
 
 def step_context(delivery: ClaimedDelivery) -> Context[Any]:
@@ -94,22 +74,24 @@ def complete(unit: Unit, results: Sequence[tuple[ClaimedDelivery, Decision, Outc
     }
     if not done:
         return 0
-    jobs = _keep_records(unit, done)
-    now = unit.timestamp(unit.now)
-    insert_rows(unit, Job, AdvanceJob._fields, [AdvanceJob.after(job, now) for job in jobs])
-    if jobs:
-        unit.schedule(unit.now)
-    return len(jobs)
+    waiting = _keep_records(unit, done)
+    enqueue(
+        unit,
+        [NewJob(job.id, environment, unit.now, ADVANCE, job.run, job.step) for job, environment in waiting],
+    )
+    return len(waiting)
 
 
-def _keep_records(unit: Unit, done: Mapping[int, tuple[ClaimedDelivery, dict[str, Any]]]) -> list[ClaimedJob]:
-    """Keep the records of steps in their runs; the jobs of those that still wait there."""
+def _keep_records(
+    unit: Unit, done: Mapping[int, tuple[ClaimedDelivery, dict[str, Any]]]
+) -> list[tuple[ClaimedJob, int]]:
+    """Keep the records of steps in their runs; the jobs of those that still wait there, with their environments."""
     kept, waiting = [], []
     for run, records, status, step in RESULTS.rows(unit, ids=sorted(done)):
         delivery, record = done[run]
         kept.append({"row": run, "results": records | {delivery.step.id: record}})
         if status == RunStatus.WAITING and step == delivery.job.step:
-            waiting.append(delivery.job)
+            waiting.append((delivery.job, delivery.facts.environment))
     KEEP_RESULTS.many(unit, sorted(kept, key=lambda row: row["row"]))
     return waiting
 

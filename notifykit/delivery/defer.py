@@ -10,7 +10,7 @@ from sqlmodel import col
 from notifykit.clock import micros
 from notifykit.delivery.record import Counts
 from notifykit.lifecycle import jobs, runs, traces
-from notifykit.lifecycle.jobs import ClaimedJob, Scope
+from notifykit.lifecycle.jobs import ClaimedJob, WorkFilter
 from notifykit.model import Message
 from notifykit.model.codes import MessageStatus
 from notifykit.model.trace import line
@@ -37,16 +37,16 @@ def defer(unit: Unit, job: ClaimedJob, until: datetime | None, problem: str) -> 
         What ended; None where another unit has it.
     """
     needs = sorted(unit.registry.functions())
-    found = jobs.due_calls(unit, needs=needs, limit=1, scope=Scope(job=job[:2]), lost=job.is_lost)
+    found = jobs.due_calls(unit, needs=needs, limit=1, only=WorkFilter(job=job.id), lost=job.is_lost)
     locked = runs.lock_runs(unit, [job.run], wait=False) if found else {}
     if not locked:
         return None
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt}))])
     if until is not None:
-        jobs.postpone(unit, job[:2], until, job.attempt)
+        jobs.postpone(unit, job.id, until, job.attempt)
         unit.schedule(until)
         return Counts()
-    jobs.drop(unit, [job[:2]])
+    jobs.drop(unit, [job.id])
     if not job.message:
         runs.fail(unit, locked, problem)
         return Counts()

@@ -114,7 +114,7 @@ def write_results(unit: Unit, results: Sequence[DeliveryResult]) -> Counts:
         unit: A unit that may write.
         results: The jobs.
     """
-    jobs.drop(unit, [result.delivery.job[:2] for result in results if result.decision.due_at is None])
+    jobs.drop(unit, [result.delivery.job.id for result in results if result.decision.due_at is None])
     jobs.free(unit, [_later(unit, result) for result in results if result.decision.due_at is not None])
     messages = [result for result in results if result.delivery.message is not None]
     record_attempts(unit, [Attempted(each.delivery, each.outcome, each.sender) for each in messages if each.outcome])

@@ -60,7 +60,7 @@ def _email_content(fields: dict[str, Any], overrides: Mapping[str, Any]) -> Cont
     html = overrides.get("html", fields.get("html"))
     return {
         "subject": overrides.get("subject", fields["subject"]),
-        "body": overrides.get("text", fields["text"]),
+        "body": overrides.get("text", fields["body"]),
         "data": None if html is None else {"html": html},
     }
 

@@ -35,9 +35,9 @@ LACKING = (
 NEWER = (
     select(col(Workflow.key), func.count())
     .select_from(Job)
-    .join(Run, col(Run.id) == col(Job.run))
+    .join(Run, col(Run.id) == col(Job.subject))
     .join(Event, col(Event.id) == col(Run.event))
-    .join(Workflow, col(Workflow.id) == col(Event.workflow))
+    .join(Workflow, col(Workflow.id) == col(Run.workflow))
     .where(
         col(Job.due_at) <= bindparam("now"),
         or_(col(Job.owner) == "", col(Job.lease_until) <= bindparam("now")),
@@ -45,9 +45,9 @@ NEWER = (
     )
     .group_by(col(Workflow.key))
 )
-ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.run).in_(OF_EVENT)))
+ALL_UNSERVED, EVENT_UNSERVED = Statement(UNSERVED), Statement(UNSERVED.where(col(Job.subject).in_(OF_EVENT)))
 ALL_NEWER, EVENT_NEWER = Statement(NEWER), Statement(NEWER.where(col(Run.event) == bindparam("event")))
-ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.run).in_(OF_EVENT)))
+ALL_LACKING, EVENT_LACKING = Statement(LACKING), Statement(LACKING.where(col(Job.subject).in_(OF_EVENT)))
 
 
 def waiting_for(unit: Unit, router: Router, event: int | None) -> Mapping[str, int]:

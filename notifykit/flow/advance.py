@@ -47,7 +47,7 @@ def _passing(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexe
     """Those for which the step's condition is true; what cannot be evaluated is not."""
     if step.condition is None:
         return indexes
-    test = step.condition.judge(moving.scope)
+    test = step.condition.bind(moving.scope)
     passed = []
     for index in indexes:
         moving.fill(index)

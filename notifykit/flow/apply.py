@@ -9,10 +9,11 @@ from pydantic_core import to_json
 from sqlalchemy import bindparam, update
 
 from notifykit.events import MessageCreated, MessageQueued, MessageSent, MessageSkipped, RunFinished
-from notifykit.flow.run_columns import Changes, Instant, Wait
+from notifykit.flow.run_columns import Changes, Instant
 from notifykit.flow.trace_log import TraceEntry, TraceLog
 from notifykit.ids import encode_id, step_key
-from notifykit.model import Content, Job, Message, Run
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.model import Content, Message, Run
 from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import public_id
 from notifykit.model.tables import run
@@ -29,6 +30,9 @@ RUN = (
     "environment",
     "event",
     "subscriber",
+    "workflow",
+    "tenant",
+    "topic",
     "payload",
     "step",
     "status",
@@ -55,7 +59,6 @@ MESSAGE = (
     "created_at",
 )
 CONTENT = ("id", "subject", "body", "cta", "data")
-JOB = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
 WAITING = RunStatus.WAITING.value
 FAILED = RunStatus.FAILED.value
 OBSERVED = ("message_created", "message_sent", "message_queued", "message_skipped", "run_finished")
@@ -122,10 +125,7 @@ def store_moved(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
 def _store_made(unit: Unit, moved: Sequence[Changes], trace: TraceLog) -> None:
     insert_rows(unit, Content, CONTENT, [row for changes in moved for row in changes.contents])
     insert_rows(unit, Message, MESSAGE, [row for changes in moved for row in changes.messages])
-    waits = [wait for changes in moved for wait in changes.waits]
-    if waits:
-        insert_rows(unit, Job, JOB, _job_rows(unit, waits))
-        unit.schedule(min(wait.due_at for wait in waits))
+    enqueue(unit, [job for changes in moved for job in changes.jobs])
     if any(map(unit.listens, OBSERVED)):
         for changes in moved:
             _tell(unit, changes, trace)
@@ -135,8 +135,17 @@ def _run_rows(unit: Unit, changes: Changes, trace: TraceLog) -> list[tuple[Any, 
     runs, stamp, environment = changes.runs, unit.timestamp(unit.now), unit.environment
     usual: dict[tuple[int, int], tuple[Any, ...]] = {}
     rows = []
-    for number, event, person, own, path, status, step in zip(
-        runs.ids, runs.events, runs.subscribers, runs.payloads, runs.paths, changes.status, changes.steps, strict=True
+    workflow = runs.version.workflow_id
+    for number, event, person, topic, own, path, status, step in zip(
+        runs.ids,
+        runs.events,
+        runs.subscribers,
+        runs.topics,
+        runs.payloads,
+        runs.paths,
+        changes.status,
+        changes.steps,
+        strict=True,
     ):
         tail = usual.get((path, status))
         if tail is None:
@@ -144,7 +153,7 @@ def _run_rows(unit: Unit, changes: Changes, trace: TraceLog) -> list[tuple[Any, 
             finished = None if status == WAITING else stamp
             tail = usual[path, status] = (status, trace.records_text(path), trace.texts[path], reason, stamp, finished)
         payload = None if own is None else to_json(own).decode()
-        rows.append((number, environment, event.id, person[0], payload, step, *tail))
+        rows.append((number, environment, event.id, person[0], workflow, event.tenant_id, topic, payload, step, *tail))
     return rows
 
 
@@ -156,29 +165,10 @@ def _reason(changes: Changes, place: int, trace: TraceLog) -> str | None:
     return trace.reasons[path] if status == FAILED else trace.reason_of(path)
 
 
-def _job_rows(unit: Unit, waits: Sequence[Wait]) -> list[tuple[Any, ...]]:
-    stamps = {wait.due_at: unit.timestamp(wait.due_at) for wait in waits}
-    return [
-        (
-            stamps[wait.due_at],
-            step_key(wait.run, wait.step),
-            wait.kind,
-            wait.run,
-            wait.message,
-            wait.step,
-            wait.needs,
-            "",
-            0,
-            0,
-        )
-        for wait in waits
-    ]
-
-
 def _tell(unit: Unit, changes: Changes, trace: TraceLog) -> None:
     """Emit the events of some runs; called only where somebody listens."""
     runs, workflow = changes.runs, changes.runs.version.workflow
-    indexes = {step.id: index for index, step in enumerate(workflow.steps)}
+    indexes = workflow.positions
     channels = {step.id: step.channel for step in workflow.steps}
     for place, path in enumerate(runs.paths):
         event, who = runs.events[place], public_id(runs.subscribers[place][1])

@@ -9,11 +9,9 @@ from sqlalchemy import bindparam, select
 from notifykit.flow.pending_trigger import Direct, Named, PendingTrigger
 from notifykit.flow.run_columns import EventContext, RunColumns
 from notifykit.flow.subscriber_set import SubscriberSet
-from notifykit.flow.topic_members import TopicMembers, member_pages
+from notifykit.flow.topic_members import AudiencePage, KnownTopic, TopicMembers, member_pages
 from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.tables import subscriber
-from notifykit.model.values import Topic
-from notifykit.queries.subscriber_fields import Row
 from notifykit.queries.subscriber_rows import COLUMNS
 from notifykit.store.statement import Statement
 from notifykit.unit_of_work.unit import Unit
@@ -45,7 +43,7 @@ def add_recipients(
     event: EventContext,
     subscribers: SubscriberSet,
     named: Iterable[Named],
-    topics: Sequence[tuple[Topic, list[int]]],
+    topics: Sequence[KnownTopic],
     actor: int,
 ) -> int:
     """One more run for everybody that an event goes to: direct ones first, then members of topics, nobody twice.
@@ -55,7 +53,7 @@ def add_recipients(
         event: The event.
         subscribers: Who is who as of the event.
         named: Ids, subscribers with facts, and addresses.
-        topics: Topics with the row ids of their members.
+        topics: The topics among them, with their members.
         actor: The row id of who is left out of topics; 0 for nobody.
 
     Returns:
@@ -65,6 +63,7 @@ def add_recipients(
     for one in named:
         runs.subscribers.append(subscribers.rows[one] if isinstance(one, str) else subscribers.take(one))
         runs.payloads.append(None if isinstance(one, str) else one.payload)
+    runs.topics += [0] * (len(runs.subscribers) - start)
     if topics:
         _add_members(runs, subscribers, topics, {actor, *(person[0] for person in runs.subscribers[start:])})
     count = len(runs.subscribers) - start
@@ -73,30 +72,30 @@ def add_recipients(
     return count
 
 
-def _add_members(
-    runs: RunColumns, subscribers: SubscriberSet, topics: Sequence[tuple[Topic, list[int]]], seen: set[int]
-) -> None:
+def _add_members(runs: RunColumns, subscribers: SubscriberSet, topics: Sequence[KnownTopic], seen: set[int]) -> None:
     before = len(runs.subscribers)
-    for one, members in topics:
-        for number in members:
+    for one in topics:
+        for number in one.members:
             stored = subscribers.members.get(number)
             if stored is not None and number not in seen and stored[1] not in one.exclude:
                 seen.add(number)
                 runs.subscribers.append(subscribers.rows.get(stored[1], stored))
+                runs.topics.append(one.id)
     runs.payloads += [None] * (len(runs.subscribers) - before)
 
 
-def add_page(runs: RunColumns, event: EventContext, page: Sequence[Row]) -> None:
+def add_page(runs: RunColumns, event: EventContext, page: AudiencePage) -> None:
     """One more run for every subscriber of a page."""
-    runs.subscribers += page
-    runs.payloads += [None] * len(page)
-    runs.events += [event] * len(page)
-    runs.paths += [0] * len(page)
+    runs.subscribers += page.people
+    runs.topics += page.topics
+    runs.payloads += [None] * len(page.people)
+    runs.events += [event] * len(page.people)
+    runs.paths += [0] * len(page.people)
 
 
 def pages(
     unit: Unit, topics: TopicMembers, pending: PendingTrigger, actor: int, direct: set[int], *, anonymous: bool = False
-) -> Iterator[list[Row]]:
+) -> Iterator[AudiencePage]:
     """Topics of any size, or everyone, page by page; without the actor and those served directly.
 
     Args:
@@ -111,11 +110,16 @@ def pages(
     source = _everyone(unit) if who.everyone else member_pages(unit, topics, who.topics, anonymous)
     without = direct | {actor} if actor else direct
     for page in source:
-        yield [person for person in page if person[0] not in without] if without else page
+        yield _but(page, without) if without else page
 
 
-def _everyone(unit: Unit) -> Iterator[list[Row]]:
+def _but(page: AudiencePage, without: set[int]) -> AudiencePage:
+    places = [place for place, person in enumerate(page.people) if person[0] not in without]
+    return AudiencePage([page.people[place] for place in places], [page.topics[place] for place in places])
+
+
+def _everyone(unit: Unit) -> Iterator[AudiencePage]:
     last = 0
     while page := NEXT_OF_ALL.rows(unit, environment=unit.environment, last=last, most=unit.chunk):
         last = page[-1][0]
-        yield page
+        yield AudiencePage(page, [0] * len(page))

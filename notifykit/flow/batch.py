@@ -21,7 +21,7 @@ from notifykit.flow.tenant_set import TenantSet
 from notifykit.flow.topic_members import TopicMembers, load_members, trace_topics
 from notifykit.flow.trace_log import TraceLog
 from notifykit.flow.validation import TenantRow
-from notifykit.ids import encode_id
+from notifykit.ids import transaction_id
 from notifykit.lifecycle.runs import drop_ephemeral
 from notifykit.model import Event
 from notifykit.model.tables import event
@@ -106,7 +106,7 @@ class BatchWriter:
             return 1
         if self._is_large(pending):
             return 0
-        return len(pending.named) + sum(len(members) for _, members in self.topics.of(pending))
+        return len(pending.named) + sum(len(topic.members) for topic in self.topics.of(pending))
 
     # -- events whose recipients are all in memory
 
@@ -158,7 +158,7 @@ class BatchWriter:
             for page in audience.pages(unit, self.topics, pending, actor, direct, anonymous=anonymous):
                 runs = RunColumns(pending.pinned)
                 audience.add_page(runs, event, page)
-                if page:
+                if page.people:
                     yield runs
 
     # -- rows
@@ -166,7 +166,7 @@ class BatchWriter:
     def _store_events(self, rows: Sequence[tuple[PendingTrigger, int, int]]) -> None:
         unit = self.unit
         stamp = unit.timestamp(unit.now)
-        fresh = [event_row(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
+        fresh = [_row_of(unit, stamp, *row) for row in rows if row[0].transaction_id is None]
         insert_rows(unit, Event, EVENT, fresh)
         COMPLETE.many(
             unit,
@@ -189,7 +189,7 @@ class BatchWriter:
             for pending, _, _ in rows:
                 key = pending.pinned.workflow.key
                 unit.emit(
-                    TriggerProcessed(pending.transaction_id or encode_id("txn", pending.event), key, pending.recipients)
+                    TriggerProcessed(transaction_id(pending.transaction_id, pending.event), key, pending.recipients)
                 )
 
     def _move(self, groups: Sequence[RunColumns]) -> Generator[None, None, None]:
@@ -202,7 +202,7 @@ class BatchWriter:
         unit = self.unit
         instant = apply.instant_of(unit)
         trace = TraceLog(instant)
-        facts = prefetch(unit, unit.environment, chunk)
+        facts = prefetch(unit, chunk)
         context = AdvanceContext(unit.environment, instant, unit.registry.functions(), facts, trace)
         apply.store_new(unit, [advance(runs, 0, context) for runs in chunk], trace)
         if self.has_addresses:
@@ -227,7 +227,7 @@ def claim_transaction_ids(unit: Unit, batch: Sequence[PendingTrigger]) -> list[t
             first[pending.transaction_id] = pending
     if first:
         stamp = unit.timestamp(unit.now)
-        rows = [event_row(unit, stamp, pending, 0, 0) for _, pending in sorted(first.items())]
+        rows = [_row_of(unit, stamp, pending, 0, 0) for _, pending in sorted(first.items())]
         insert_new(unit, Event, EVENT, rows)
         for given, number, recipients, errors in FIND_GIVEN.rows(
             unit, environment=unit.environment, given=sorted(first)
@@ -279,7 +279,7 @@ def event_context(pending: PendingTrigger, actor: Row | None, tenant: TenantRow 
     )
 
 
-def event_row(unit: Unit, stamp: Any, pending: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
+def _row_of(unit: Unit, stamp: Any, pending: PendingTrigger, actor: int, tenant: int) -> tuple[Any, ...]:
     """An event as it is stored; `stamp` is the time of it."""
     version = pending.pinned
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
 from notifykit.clock import micros
@@ -20,7 +21,7 @@ from notifykit.flow.run_columns import Changes, EventContext, RunColumns
 from notifykit.flow.steps import behaviour_of
 from notifykit.flow.trace_log import TraceLog
 from notifykit.lifecycle import traces
-from notifykit.lifecycle.jobs import EVERYTHING, DueAdvance, Scope, drop, due_advances, postpone
+from notifykit.lifecycle.jobs import ALL_WORK, DueAdvance, WorkFilter, drop, due_advances, postpone, redeliver
 from notifykit.lifecycle.runs import SUBSCRIBER_DELETED, drop_ephemeral, fail, lock_runs, stop
 from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import EPHEMERAL
@@ -55,37 +56,46 @@ class _Resumed:
     over: bool
 
 
-def advance_due(unit: Unit, *, limit: int, scope: Scope = EVERYTHING) -> Advanced:
+def advance_due(unit: Unit, *, limit: int, only: WorkFilter = ALL_WORK) -> Advanced:
     """Move on the runs whose wait is over; those that another unit has locked are left for later.
 
     Args:
         unit: A unit that may write.
         limit: How many jobs at most.
-        scope: Only this work.
+        only: Only this work.
 
     Returns:
         How many runs went on, and how many jobs were dealt with.
     """
-    jobs, locked, known = _due(unit, limit, scope)
+    jobs, locked, known = _due(unit, limit, only)
     mine = [job for job in jobs if job.run in locked or job.run not in known]
-    drop(unit, [job[:2] for job in mine])
+    again = [job.id for job in mine if job.run in known and _is_queued_again(job, known[job.run])]
+    redeliver(unit, again)
+    drop(unit, {job.id for job in mine}.difference(again))
     due = {job.run: known[job.run] for job in mine if job.run in known and _goes_on(job, known[job.run])}
     gone = [run for run, found in due.items() if found.person is None]
     if gone:
         stop(unit, {run: locked[run] for run in gone}, SUBSCRIBER_DELETED)
     going = [found for found in due.values() if found.person is not None]
-    if going:
-        _move(unit, going)
+    for environment, theirs in groupby(sorted(going, key=_environment), key=_environment):
+        _move(unit.within_environment(environment), list(theirs))
     drop_ephemeral(unit, sorted({job.run for job in mine if job.run in known and _is_ephemeral(known[job.run])}))
     return Advanced(len(due), len(mine))
 
 
 def _goes_on(job: DueAdvance, found: RunFacts) -> bool:
     """Whether a run still waits for just this: a message that is sent again is waited for once more."""
-    if found.status != RunStatus.WAITING or found.step != job.step:
-        return False
-    record = found.records.get(found.version.workflow.steps[found.step].id)
-    return record is None or record.get("delivery") != "queued"
+    return found.status == RunStatus.WAITING and found.step == job.step and not _is_queued_again(job, found)
+
+
+def _is_queued_again(job: DueAdvance, found: RunFacts) -> bool:
+    """Whether the message that a run waited for was queued again, by a unit that could not have this job."""
+    record = found.records.get(found.version.workflow.steps[job.step].id)
+    return record is not None and record.get("delivery") == "queued"
+
+
+def _environment(found: RunFacts) -> int:
+    return found.environment
 
 
 def _is_ephemeral(found: RunFacts) -> bool:
@@ -93,6 +103,7 @@ def _is_ephemeral(found: RunFacts) -> bool:
 
 
 def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
+    """Move on runs of one environment, whose unit it is."""
     instant = apply.instant_of(unit)
     trace = TraceLog(instant)
     going = [_resume(found, trace) for found in due]
@@ -101,7 +112,7 @@ def _move(unit: Unit, due: Sequence[RunFacts]) -> None:
         unit.environment,
         instant,
         unit.registry.functions(),
-        prefetch(unit, unit.environment, [runs for _, runs in groups]),
+        prefetch(unit, [runs for _, runs in groups]),
         trace,
     )
     moved = [advance(runs, position, context) for position, runs in groups]
@@ -120,25 +131,25 @@ def defer(unit: Unit, job: DueAdvance, until: datetime | None, problem: str) -> 
     Returns:
         Whether it was there for us; False where another unit has it.
     """
-    found = due_advances(unit, needs=sorted(unit.registry.functions()), limit=1, scope=Scope(job=job[:2]))
+    found = due_advances(unit, needs=sorted(unit.registry.functions()), limit=1, only=WorkFilter(job=job.id))
     locked = lock_runs(unit, [job.run], wait=False) if found else {}
     if not locked:
         return False
     traces.append(unit, [(job.run, line(micros(unit.now), None, "attempt", problem, {"attempt": job.attempt + 1}))])
     if until is None:
-        drop(unit, [job[:2]])
+        drop(unit, [job.id])
         fail(unit, locked, problem)
     else:
-        postpone(unit, job[:2], until, job.attempt + 1)
+        postpone(unit, job.id, until, job.attempt + 1)
         unit.schedule(until)
     return True
 
 
-def _due(unit: Unit, limit: int, scope: Scope) -> tuple[list[DueAdvance], dict[int, int], dict[int, RunFacts]]:
+def _due(unit: Unit, limit: int, only: WorkFilter) -> tuple[list[DueAdvance], dict[int, int], dict[int, RunFacts]]:
     """Due jobs, the runs of them that could be locked, and what is known of all; a newer library's are left alone."""
     needs = sorted(unit.registry.functions())
     while True:
-        jobs = due_advances(unit, needs=needs, limit=limit, scope=scope, without=versions.newer(unit))
+        jobs = due_advances(unit, needs=needs, limit=limit, only=only, without=versions.newer(unit))
         runs = sorted({job.run for job in jobs})
         locked = lock_runs(unit, runs, wait=False)
         known = run_facts.load(unit, runs)

@@ -108,7 +108,7 @@ class _Rehearsal:
 
     def plan(self) -> Plan:
         runs = self._runs()
-        self.facts = prefetch(self.unit, self.unit.environment, [runs])
+        self.facts = prefetch(self.unit, [runs])
         self._given_devices()
         heappush(self.queue, _Suspended(self.unit.now, next(self.turn), runs, 0, [{} for _ in range(len(runs))]))
         while self.queue:
@@ -141,7 +141,7 @@ class _Rehearsal:
         who = self.request.audience
         reached = replace(who, topics=tuple(replace(one, exclude=()) for one in who.topics))
         for page in audience.pages(self.unit, topics, replace(self.request, audience=reached), 0, set()):
-            for person in page:
+            for person in page.people:
                 if person[1] in served:
                     continue
                 if person[0] == actor:
@@ -209,7 +209,7 @@ class _Rehearsal:
 
     def _go_on(self, changes: Changes, trace: TraceLog, standing: _Suspended) -> None:
         """Runs that wait go on when their time has come, deliveries having succeeded and nothing having been read."""
-        due = {wait.run: wait for wait in changes.waits if not wait.message}
+        due = {job.subject: job for job in changes.jobs if not job.message}
         groups: dict[tuple[datetime, int], list[int]] = {}
         steps = changes.runs.version.workflow.steps
         for place, status in enumerate(changes.status):
@@ -217,8 +217,8 @@ class _Rehearsal:
                 step = steps[changes.steps[place]]
                 if step.stop_on_fail and (place, step.id) in changes.unrenderable:
                     continue
-                wait = due.get(changes.runs.ids[place])
-                at = standing.at if wait is None else wait.due_at
+                job = due.get(changes.runs.ids[place])
+                at = standing.at if job is None else job.due_at
                 groups.setdefault((at, changes.steps[place]), []).append(place)
         for (at, index), places in groups.items():
             self._wait(changes, trace, at, index, places)

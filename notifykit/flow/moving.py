@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from notifykit.flow.run_columns import Changes, Indexes, Instant, RunColumns, Wait
+from notifykit.flow.run_columns import Changes, Indexes, Instant, RunColumns
 from notifykit.flow.trace_log import TraceEntry, TraceLog
+from notifykit.ids import step_key
 from notifykit.model.codes import JobKind, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.values import Json
 from notifykit.queries.facts import Facts
 from notifykit.queries.subscriber_fields import view
@@ -115,7 +117,11 @@ class MovingRuns:
     ) -> Indexes:
         """Let runs wait at a step for a job each; nobody goes on."""
         for index in indexes:
-            self.changes.waits.append(Wait(due_at, kind.value, self.runs.ids[index], step.index, needs=needs))
+            run = self.runs.ids[index]
+            number = step_key(run, step.index)
+            self.changes.jobs.append(
+                NewJob(number, self.context.environment, due_at, kind.value, run, step.index, needs=needs)
+            )
         self.suspend(indexes, step.index)
         return ()
 

@@ -10,18 +10,17 @@ from notifykit.queries.facts import Chunk, Facts
 from notifykit.unit_of_work.unit import Unit
 
 
-def prefetch(unit: Unit, environment: int, groups: Sequence[RunColumns]) -> Facts:
+def prefetch(unit: Unit, groups: Sequence[RunColumns]) -> Facts:
     """Load the facts of a chunk: the same statements for one run and for a thousand. Code after this runs no SQL.
 
     Args:
         unit: Any unit.
-        environment: Of the runs.
         groups: All runs of the chunk, whatever their workflows.
     """
     facts = Facts()
     workflows = {runs.version.version_id: runs.version.workflow for runs in groups}.values()
     chunk = Chunk(
-        environment,
+        unit.environment,
         subscribers={person[0] for runs in groups for person in runs.subscribers},
         tenants={event.tenant_id for runs in groups for event in runs.events},
         workflows=workflows,

@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifykit.errors import InputError, StorageError
 from notifykit.flow.pending_trigger import Audience, Direct, PendingTrigger
-from notifykit.flow.wire import TriggerRequest, text_problem
+from notifykit.flow.wire import TriggerRequest
 from notifykit.model.values import Everyone, Json, Recipient, Topic
+from notifykit.queries.references import key_problem
 from notifykit.queries.subscriber_fields import GivenSubscriber, parse_many
 from notifykit.render.compiled import compiled
 from notifykit.results import Problem
@@ -34,7 +35,7 @@ class _Facts:
     payload: Any
 
 
-def settle(pending: TriggerRequest) -> None:
+def keep_recipients(pending: TriggerRequest) -> None:
     """Read recipients that may be iterable only once into a list: they are looked at more than once."""
     to = pending.get("to")
     if type(to) in {str, list, tuple} or isinstance(to, (bytes, bytearray)):
@@ -53,7 +54,7 @@ def stands_alone(to: Any) -> bool:
 def read_only(pending: PendingTrigger) -> bool:
     """Take a lone subscriber id, the usual case, without more ado; whether it is one."""
     to = pending.request.get("to")
-    if type(to) is str and text_problem(key := to.strip()) is None:
+    if type(to) is str and key_problem(key := to.strip()) is None:
         pending.only = key
         return True
     return False
@@ -75,7 +76,7 @@ def read(unit: Unit, triggers: Sequence[PendingTrigger]) -> list[Audience]:
         if to is None:
             audience.missing = True
         else:
-            _forms(unit, pending, audience, place, to, waiting)
+            _read_all(unit, pending, audience, place, to, waiting)
     for one, found in zip(waiting, parse_many([each.facts for each in waiting]), strict=True):
         _with_facts(triggers[one.place], out[one.place], one, found)
     for place in {one.place for one in waiting if out[one.place].problems}:
@@ -111,27 +112,29 @@ def _actor_id(actor: Any) -> str | Problem:
             f"a subscriber id, its fields or something with a `subscriber_id` is expected, not {type(actor).__name__}",
         )
     key = str.strip(key)
-    problem = text_problem(key)
+    problem = key_problem(key)
     return Problem("actor", problem) if problem else key
 
 
 def _id(audience: Audience, text: str, path: str) -> None:
     key = str.strip(text)  # of a subclass only the letters count: a Markup, a member of an enumeration
-    if problem := text_problem(key):
+    if problem := key_problem(key):
         audience.problems += (Problem(path, problem, key),)
     else:
         audience.named[key] = key
 
 
-def _forms(unit: Unit, pending: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]) -> None:
+def _read_all(
+    unit: Unit, pending: PendingTrigger, audience: Audience, place: int, to: Any, waiting: list[_Facts]
+) -> None:
     """Sort one `to` into its forms; an iterable is a list of forms."""
     if _is_one(to):
-        return _form(unit, pending, audience, place, to, "to", waiting)
+        return _read_one(unit, pending, audience, place, to, "to", waiting)
     if not isinstance(to, Iterable) or isinstance(to, (bytes, bytearray)):
         audience.problems += (Problem("to", f"{type(to).__name__} is no form of recipient"),)
         return None
     for at, one in enumerate(to):
-        _form(unit, pending, audience, place, one, f"to.{at}", waiting)
+        _read_one(unit, pending, audience, place, one, f"to.{at}", waiting)
     return None
 
 
@@ -139,7 +142,7 @@ def _is_one(to: Any) -> bool:
     return isinstance(to, (str, Mapping, Recipient, Topic, Everyone, SelectBase)) or hasattr(to, "subscriber_id")
 
 
-def _form(
+def _read_one(
     unit: Unit, pending: PendingTrigger, audience: Audience, place: int, one: Any, path: str, waiting: list[_Facts]
 ) -> None:
     if isinstance(one, str):
@@ -174,7 +177,7 @@ def _mapping(audience: Audience, place: int, one: Mapping[str, Any], path: str, 
 
 
 def _topic(audience: Audience, key: Any, exclude: Any, path: str) -> None:
-    wrong = text_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
+    wrong = key_problem(str.strip(key)) if isinstance(key, str) else "a topic's key is a text of 1 to 255 characters"
     if wrong is not None:
         audience.problems += (Problem(f"{path}.topic_key", wrong),)
     elif isinstance(exclude, str) or not isinstance(exclude, Iterable):
@@ -233,7 +236,7 @@ def own_payload(workflow: Workflow[Any, ...], payload: Json, own: Any) -> Json |
     try:
         merged = workflow.serialize({**payload, **own})
         for date in compiled(workflow).dates:
-            date.moment({"payload": merged})
+            date.find_time({"payload": merged})
     except InputError as error:
         return str(error)
     return merged
@@ -250,7 +253,7 @@ def _select(unit: Unit, pending: PendingTrigger, audience: Audience, query: Sele
                 audience.problems += (Problem(path, "a selected subscriber id is NULL"),)
                 continue
             key = str.strip(str(row[0]))
-            if problem := text_problem(key):
+            if problem := key_problem(key):
                 audience.problems += (Problem(path, problem, key),)
             elif key not in audience.named:
                 _selected(pending, audience, key, dict(zip(names, row[1:], strict=True)), path)

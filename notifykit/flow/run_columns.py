@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from notifykit.clock import micros
-from notifykit.ids import encode_id
+from notifykit.ids import transaction_id
 from notifykit.model.codes import RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.values import Json
 from notifykit.workflow.registry import StoredVersion
 
+Text = tuple[str | None, str | None, str | None, str | None]
+"""The subject, body, call to action and data of an in-app message, as stored."""
 COMPLETED = RunStatus.COMPLETED.value
 
 Indexes = Sequence[int]
@@ -32,7 +35,7 @@ class EventContext:
         tenant_id: The tenant's row, 0 for none.
         overrides: As given, or None.
         fans_out: A topic, everyone or a `select` is among the recipients: text that is the same for all is kept once.
-        shared: Indexes of the steps whose text is in the content table already.
+        shared: The ids of the texts in the content table, by the index of their step and what they say.
     """
 
     id: int
@@ -43,12 +46,12 @@ class EventContext:
     tenant_id: int = 0
     overrides: Json | None = None
     fans_out: bool = False
-    shared: set[int] | None = None
+    shared: dict[tuple[int, Text], int] | None = None
 
     @property
     def transaction_id(self) -> str:
         """The transaction id as it is shown outside."""
-        return self.given or encode_id("txn", self.id)
+        return transaction_id(self.given, self.id)
 
 
 @dataclass(slots=True)
@@ -61,7 +64,8 @@ class RunColumns:
         events: Their events.
         subscribers: Subscriber rows in the order of `subscriber_fields.COLUMNS`.
         payloads: A run's own payload, or None where it is the event's.
-        paths: Where each stands in the chunk's `Trail`.
+        topics: The topic by which each came, 0 for none; empty where the runs are stored already.
+        paths: Where each stands in the chunk's `TraceLog`.
     """
 
     version: StoredVersion
@@ -69,6 +73,7 @@ class RunColumns:
     events: list[EventContext] = field(default_factory=list)
     subscribers: list[tuple[Any, ...]] = field(default_factory=list)
     payloads: list[Json | None] = field(default_factory=list)
+    topics: list[int] = field(default_factory=list)
     paths: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -83,6 +88,7 @@ class RunColumns:
             self.events[start:stop],
             self.subscribers[start:stop],
             self.payloads[start:stop],
+            self.topics[start:stop],
             self.paths[start:stop],
         )
 
@@ -109,18 +115,6 @@ class Instant:
         return cls(now, stamp, micros(now), now.isoformat())
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A job that a run waits for, or that a message waits in."""
-
-    due_at: datetime
-    kind: int
-    run: int
-    step: int
-    message: int = 0
-    needs: str = ""
-
-
 @dataclass(slots=True)
 class Changes:
     """What moving some runs has changed: plain rows, written by `apply`, read by `explain`.
@@ -131,7 +125,7 @@ class Changes:
         steps: Where each stands.
         messages: Rows in the order of `apply.MESSAGE`.
         contents: Rows in the order of `apply.CONTENT`.
-        waits: Jobs to make.
+        jobs: Jobs to make.
         unrenderable: In a preview, by place and step id: why an outside message can't be rendered.
     """
 
@@ -140,7 +134,7 @@ class Changes:
     steps: list[int]
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     contents: list[tuple[Any, ...]] = field(default_factory=list)
-    waits: list[Wait] = field(default_factory=list)
+    jobs: list[NewJob] = field(default_factory=list)
     unrenderable: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 
@@ -52,6 +53,32 @@ PRELOADED = 8
 """Members read at once for all topics of a chunk, as a multiple of the chunk; larger topics go page by page."""
 
 
+class KnownTopic(NamedTuple):
+    """A topic that a trigger names.
+
+    Attributes:
+        id: The topic's row.
+        exclude: Subscriber ids that are left out of it.
+        members: The rows of those in it, as far as they have been read.
+    """
+
+    id: int
+    exclude: Sequence[str]
+    members: list[int]
+
+
+class AudiencePage(NamedTuple):
+    """Some people of a large audience.
+
+    Attributes:
+        people: Their rows.
+        topics: By which topic each came, 0 for none.
+    """
+
+    people: list[Row]
+    topics: list[int]
+
+
 @dataclass(slots=True)
 class TopicMembers:
     """The topics of a chunk: ids by key, and the members of those that are small, by topic id."""
@@ -81,11 +108,10 @@ class TopicMembers:
         """Whether all members of a trigger's topics have been read."""
         return all(self.ids[one.key] in self.members for one in pending.audience.topics if one.key in self.ids)
 
-    def of(self, pending: PendingTrigger) -> list[tuple[Topic, list[int]]]:
+    def of(self, pending: PendingTrigger) -> list[KnownTopic]:
         """The known topics of a trigger with the members that have been read."""
-        return [
-            (one, self.members.get(self.ids[one.key], [])) for one in pending.audience.topics if one.key in self.ids
-        ]
+        known = [(self.ids[one.key], one) for one in pending.audience.topics if one.key in self.ids]
+        return [KnownTopic(number, one.exclude, self.members.get(number, [])) for number, one in known]
 
 
 def load_members(
@@ -110,7 +136,7 @@ def trace_topics(unit: Unit, topics: TopicMembers, pending: PendingTrigger) -> N
             pending.lines += (line(micros(unit.now), None, "topic_empty", None, {"topic": one.key}),)
 
 
-def member_pages(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymous: bool) -> Iterator[list[Row]]:
+def member_pages(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anonymous: bool) -> Iterator[AudiencePage]:
     """Members of topics by row id; one of several topics is there if one of them does not exclude it."""
     excluded: dict[int, set[str]] = {}
     for one in wanted:
@@ -126,19 +152,26 @@ def member_pages(unit: Unit, topics: TopicMembers, wanted: Sequence[Topic], anon
         yield from _members_of_many(unit, excluded)
 
 
-def _members_of_one(unit: Unit, number: int, left_out: set[str], query: Statement) -> Iterator[list[Row]]:
+def _members_of_one(unit: Unit, number: int, left_out: set[str], query: Statement) -> Iterator[AudiencePage]:
     last = 0
     while page := query.rows(unit, topic=number, last=last, most=unit.chunk):
         last = page[-1][0]
-        yield [person for person in page if person[1] not in left_out] if left_out else page
+        people = [person for person in page if person[1] not in left_out] if left_out else page
+        yield AudiencePage(people, [number] * len(people))
 
 
-def _members_of_many(unit: Unit, excluded: dict[int, set[str]]) -> Iterator[list[Row]]:
+def _members_of_many(unit: Unit, excluded: dict[int, set[str]]) -> Iterator[AudiencePage]:
     last, most = 0, max(unit.chunk, len(excluded) + 1)
     while pairs := NEXT_MEMBERS.rows(unit, topics=sorted(excluded), last=last, most=most):
         if len(pairs) == most:  # the last subscriber's topics may go on behind the page
             pairs = [pair for pair in pairs if pair[0] != pairs[-1][0]]
         last = pairs[-1][0]
         belongs = {who: {number for _, number in group} for who, group in groupby(pairs, key=lambda pair: pair[0])}
-        rows = sorted(BY_ROW.rows(unit, ids=list(belongs)))
-        yield [person for person in rows if any(person[1] not in excluded[number] for number in belongs[person[0]])]
+        page = AudiencePage([], [])
+        for person in sorted(BY_ROW.rows(unit, ids=list(belongs))):
+            there = belongs[person[0]]
+            came_by = [number for number in excluded if number in there and person[1] not in excluded[number]]
+            if came_by:
+                page.people.append(person)
+                page.topics.append(came_by[0])
+        yield page

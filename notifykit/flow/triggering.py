@@ -16,7 +16,7 @@ from notifykit.events import BulkFinished
 from notifykit.flow import wire
 from notifykit.flow.batch import BatchWriter
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.recipients import settle, stands_alone
+from notifykit.flow.recipients import keep_recipients, stands_alone
 from notifykit.flow.subscriber_set import given_devices
 from notifykit.flow.topic_members import PRELOADED, TopicMembers
 from notifykit.flow.validation import validate
@@ -103,7 +103,7 @@ def _checked_first(unit: Unit, items: Iterator[Any] | PullBuffer) -> Generator[P
         read = wire.read(batch)
         for one in read:
             if not isinstance(one, list):
-                settle(one)
+                keep_recipients(one)
         for at, pending in enumerate(validate(unit, read), len(everything)):
             if pending.status != "processed":
                 sentence = "; ".join(map(str, pending.problems))
@@ -121,7 +121,7 @@ def _write(
     for at, one in enumerate(read):
         if isinstance(one, list):
             continue
-        settle(one)
+        keep_recipients(one)
         if stands_alone(one.get("to")):
             for part in (read[start:at], read[at : at + 1]):
                 done += yield from _write_part(unit, part)
@@ -202,20 +202,20 @@ def _size(topics: TopicMembers, pending: PendingTrigger) -> int:
     who = pending.audience
     if who.everyone or not topics.are_small(pending):
         return sys.maxsize
-    return len(pending.named) + sum(len(members) for _, members in topics.of(pending))
+    return len(pending.named) + sum(len(topic.members) for topic in topics.of(pending))
 
 
 def _note(result: BulkResult, pending: PendingTrigger) -> None:
     if pending.live and not pending.problems:
         result.add_processed(pending.event, pending.recipients, pending.transaction_id)
         return
-    asked_for = pending.request.get("transaction_id")
-    given = asked_for.strip() if isinstance(asked_for, str) else ""
+    given = wire.given_id(pending.request)
+    refused = given if isinstance(given, str) else ""
     result.add(
         pending.status,
         event=pending.event,
         recipients=pending.recipients,
-        transaction_id=pending.transaction_id if pending.status == "processed" else given,
+        transaction_id=pending.transaction_id if pending.status == "processed" else refused,
         problems=pending.problems,
         duplicate=pending.duplicate,
     )

@@ -15,10 +15,11 @@ from sqlalchemy import bindparam, select
 from notifykit.errors import InputError, NotFoundError, PayloadError, nearest
 from notifykit.flow import recipients
 from notifykit.flow.pending_trigger import PendingTrigger
-from notifykit.flow.wire import TriggerRequest, id_problem, text_problem
+from notifykit.flow.wire import TriggerRequest, given_id, id_problem
 from notifykit.model.tables import tenant
 from notifykit.model.values import Json
 from notifykit.queries import versions
+from notifykit.queries.references import key_problem
 from notifykit.render.compiled import compiled
 from notifykit.results import Problem
 from notifykit.store.statement import Statement, any_of
@@ -61,7 +62,7 @@ def validate(unit: Unit, read: Sequence[TriggerRequest | list[Problem]]) -> list
         A pending trigger for each, refused or with all that the audience needs.
     """
     triggers = [_malformed(one) if isinstance(one, list) else PendingTrigger(one) for one in read]
-    for check in (_workflow, _form, _tenant, _active, _payload, _overrides, _recipients, _actor):
+    for check in (_workflow, _transaction_id, _tenant, _active, _payload, _overrides, _recipients, _actor):
         check(unit, [pending for pending in triggers if pending.live])
     return triggers
 
@@ -75,7 +76,7 @@ def _malformed(problems: Sequence[Problem]) -> PendingTrigger:
 
 def _workflow(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
     wanted = {pending.request["workflow"] for pending in triggers}
-    found = versions.by_key(unit, {key for key in wanted if text_problem(key) is None})
+    found = versions.by_key(unit, {key for key in wanted if key_problem(key) is None})
     for pending in triggers:
         key = pending.request["workflow"]
         pending.version = found.get(key)
@@ -84,15 +85,15 @@ def _workflow(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
             pending.refuse("error", Problem("workflow", f"there is no workflow {quoted(key)}.{advice}"), NotFoundError)
 
 
-def _form(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
+def _transaction_id(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
     for pending in triggers:
-        given = pending.request.get("transaction_id")
+        given = given_id(pending.request)
         if given is None:
             continue
         if problem := id_problem(given):
             pending.refuse("error", problem, InputError)
         else:
-            pending.transaction_id = str.strip(given)
+            pending.transaction_id = given
 
 
 def _tenant(unit: Unit, triggers: Sequence[PendingTrigger]) -> None:
@@ -125,7 +126,7 @@ def _read_tenant(unit: Unit, pending: PendingTrigger, given: Any) -> None:
         name = min(map(label, unknown))
         advice = nearest(name, ("identifier", "name", "data"))
         return pending.refuse("error", Problem(f"tenant.{name}", f"a tenant has no such field.{advice}"), InputError)
-    if wrong := text_problem(identifier):
+    if wrong := key_problem(identifier):
         return pending.refuse("error", Problem("tenant.identifier", wrong), InputError)
     if unit.tenant is not None and identifier != unit.tenant:
         problem = f"this notifier sees only the tenant {unit.tenant!r}; use the engine itself for {identifier!r}"
@@ -135,7 +136,7 @@ def _read_tenant(unit: Unit, pending: PendingTrigger, given: Any) -> None:
 
 def _read_tenant_fields(pending: PendingTrigger, identifier: str, fields: Mapping[str, Any]) -> None:
     name, data = fields.get("name"), fields.get("data")
-    wrong = None if name is None else text_problem(str.__str__(name)) if isinstance(name, str) else "a text is expected"
+    wrong = None if name is None else key_problem(str.__str__(name)) if isinstance(name, str) else "a text is expected"
     if wrong is not None:
         return pending.refuse("error", Problem("tenant.name", wrong), InputError)
     changes: dict[str, Any] = {} if name is None else {"name": str.__str__(name)}
@@ -189,7 +190,7 @@ def _bad_fields(error: PayloadError) -> list[tuple[str, str]]:
 def _date(pending: PendingTrigger, date: Path) -> None:
     """Refuse an event without the date that a delay of it waits for: later nobody could be told."""
     try:
-        date.moment({"payload": pending.payload})
+        date.find_time({"payload": pending.payload})
     except InputError as error:
         pending.refuse_for(error, PayloadError)
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from notifykit.errors import InputError
 from notifykit.ids import is_generated
 from notifykit.model.values import TriggerOptions
-from notifykit.queries.references import UNSTORABLE
+from notifykit.queries.references import key_problem
 from notifykit.results import Problem
 from notifykit.settings import KEY_LENGTH
 from notifykit.texts import error_text
@@ -76,26 +76,22 @@ def read(items: Sequence[Any]) -> list[TriggerRequest | list[Problem]]:
     return [_of_trigger(item) if isinstance(item, Trigger) else next(wires) for item in items]
 
 
+def given_id(request: TriggerRequest) -> Any:
+    """The transaction id that a trigger gives, trimmed where it is a text; None for none."""
+    given = request.get("transaction_id")
+    return str.strip(given) if isinstance(given, str) else given
+
+
 def id_problem(given: Any) -> Problem | None:
-    """What is wrong with a given transaction id, or None."""
+    """What is wrong with a transaction id as `given_id` found it, or None."""
     if not isinstance(given, str):
         return Problem("transaction_id", f"a text is expected, not {type(given).__name__}")
-    given = str.strip(given)
     if is_generated(given):
         return Problem(
             "transaction_id", "ids that start with 'txn_' are generated here; give one of your own or leave it out"
         )
-    found = text_problem(given)
+    found = key_problem(given)
     return Problem("transaction_id", found) if found else None
-
-
-def text_problem(text: str) -> str | None:
-    """What is wrong with an id or key, or None."""
-    if not 1 <= len(text) <= KEY_LENGTH:
-        return f"a text of 1 to {KEY_LENGTH} characters is expected"
-    if text.isascii() and text.isprintable():
-        return None
-    return "control characters and half surrogate pairs are not allowed" if UNSTORABLE.search(text) else None
 
 
 def _of_trigger(one: Trigger) -> TriggerRequest | list[Problem]:

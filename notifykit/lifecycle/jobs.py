@@ -33,8 +33,8 @@ class ClaimedJob(NamedTuple):
         is_lost: Another worker had claimed it.
     """
 
-    due_at: datetime
     id: int
+    due_at: datetime
     kind: int
     run: int
     message: int
@@ -50,7 +50,6 @@ class ClaimedJob(NamedTuple):
 class DueAdvance(NamedTuple):
     """A run that is due to go on."""
 
-    due_at: datetime
     id: int
     run: int
     step: int
@@ -62,48 +61,48 @@ BEHIND = "+"
 """Ends the owner of a claimed job whose call waits for others of its claim: if its lease is lost, no call had begun."""
 IS_FREE = col(Job.owner) == ""
 IS_LOST = and_(col(Job.owner) != "", col(Job.lease_until) <= bindparam("now"))
-OF_EVENT = col(Job.run).in_(select(col(Run.id)).where(col(Run.event) == bindparam("event")))
+OF_EVENT = col(Job.subject).in_(select(col(Run.id)).where(col(Run.event) == bindparam("event")))
 OF_A_VERSION = exists(
     select(col(Run.id))
     .join(Event, col(Event.id) == col(Run.event))
-    .where(col(Run.id) == col(Job.run), any_of(Event.version, "without"))
+    .where(col(Run.id) == col(Job.subject), any_of(Event.version, "without"))
 )
 """Only asked where there are versions that this process cannot work on: it reads two more rows a job."""
 ORDER = (col(Job.due_at), col(Job.id))
-JOB = ("due_at", "id", "kind", "run", "message", "step", "needs", "attempt", "rescues", "owner", "lease_until")
-THIS = (col(Job.due_at) == bindparam("at"), col(Job.id) == bindparam("job"))
+JOB = ("id", "due_at", "kind", "subject", "message", "step", "needs", "attempt", "rescues", "owner", "lease_until")
+THIS = col(Job.id) == bindparam("job")
 CALLS = (JobKind.DELIVER.value, JobKind.CUSTOM.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which due work is asked for: all of it, that of one event, or one job by its key.
+class WorkFilter:
+    """Which due work is asked for: all of it, that of one event, or one job.
 
     Attributes:
         event: Only the work of this event.
-        job: Only this job: its due time and id.
+        job: Only this job.
     """
 
     event: int | None = None
-    job: tuple[datetime, int] | None = None
+    job: int | None = None
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the statements of this scope want to know."""
+        """What the filtered statements want to know."""
         if self.job is not None:
-            return {"at": self.job[0], "job": self.job[1]}
+            return {"job": self.job}
         return {} if self.event is None else {"event": self.event}
 
     def pick(self, due: Due) -> tuple[Statement, Statement]:
-        """The statements of this scope: the query, and the same without some versions."""
+        """The filtered statements: the query, and the same without some versions."""
         return due.one if self.job is not None else due.all if self.event is None else due.of_event
 
 
-EVERYTHING = Scope()
+ALL_WORK = WorkFilter()
 
 
 class Due(NamedTuple):
-    """One query for due work in every scope."""
+    """One query for due work, under each filter."""
 
     all: tuple[Statement, Statement]
     of_event: tuple[Statement, Statement]
@@ -119,7 +118,7 @@ class Due(NamedTuple):
             .limit(bindparam("limit"))
         )
         query = query.with_for_update(skip_locked=True) if lock else query
-        return cls(_but(query), _but(query.where(OF_EVENT)), _but(query.where(*THIS)))
+        return cls(_but(query), _but(query.where(OF_EVENT)), _but(query.where(THIS)))
 
 
 def _but(query: Select[Any]) -> tuple[Statement, Statement]:
@@ -131,12 +130,12 @@ IS_CALL = col(Job.kind).in_(CALLS)
 IS_ADVANCE = (IS_FREE, col(Job.kind) == JobKind.ADVANCE.value)
 FREE_CALLS = Due.of(JOB, IS_FREE, IS_CALL)
 LOST_CALLS = Due.of(JOB, IS_LOST, IS_CALL)
-ADVANCES = Due.of(("due_at", "id", "run", "step", "attempt"), *IS_ADVANCE)
+ADVANCES = Due.of(("id", "subject", "step", "attempt"), *IS_ADVANCE)
 ANY_CALL = Due.of(("id",), or_(IS_FREE, IS_LOST), IS_CALL, lock=False)
 ANY_ADVANCE = Due.of(("id",), *IS_ADVANCE, lock=False)
 CLAIM = Statement(
     update(Job)
-    .where(*THIS)
+    .where(THIS)
     .values(
         owner=bindparam("owner"),
         attempt=bindparam("attempt"),
@@ -144,18 +143,14 @@ CLAIM = Statement(
         lease_until=bindparam("lease_until"),
     )
 )
-_CLAIMS = (
-    select(col(Job.due_at), col(Job.id), col(Job.owner), col(Job.attempt))
-    .where(any_of(col(Job.run), "runs"), any_of(col(Job.id), "jobs"))
-    .order_by(col(Job.run), col(Job.id))
-)
+_CLAIMS = select(col(Job.id), col(Job.owner), col(Job.attempt)).where(any_of(col(Job.id), "jobs")).order_by(col(Job.id))
 HELD = Statement(_CLAIMS.with_for_update())
 TRY_HELD = Statement(_CLAIMS.with_for_update(skip_locked=True))
 CLAIMS = Statement(_CLAIMS)
-DROP = Statement(delete(Job).where(*THIS))
+DROP = Statement(delete(Job).where(THIS))
 POSTPONE = Statement(
     update(Job)
-    .where(*THIS)
+    .where(THIS)
     .values(
         due_at=bindparam("until"),
         owner="",
@@ -164,7 +159,21 @@ POSTPONE = Statement(
         lease_until=None,
     )
 )
-FENCED = (*THIS, any_of(col(Job.owner), "owners"))
+REDELIVER = Statement(
+    update(Job)
+    .where(any_of(Job.id, "ids"))
+    .values(
+        due_at=bindparam("now"),
+        kind=JobKind.DELIVER.value,
+        message=col(Job.id),
+        needs="",
+        owner="",
+        attempt=0,
+        rescues=0,
+        lease_until=None,
+    )
+)
+FENCED = (THIS, any_of(col(Job.owner), "owners"))
 RENEW = Statement(update(Job).where(*FENCED).values(owner=bindparam("owner"), lease_until=bindparam("lease_until")))
 BEGUN = Statement(update(Job).where(*FENCED).values(owner=bindparam("owner")))
 GIVE_BACK = Statement(
@@ -203,7 +212,7 @@ def due_calls(
     *,
     needs: Sequence[str],
     limit: int,
-    scope: Scope = EVERYTHING,
+    only: WorkFilter = ALL_WORK,
     without: Sequence[int] = (),
     lost: bool = False,
 ) -> list[ClaimedJob]:
@@ -215,7 +224,7 @@ def due_calls(
         unit: The unit in which they are taken.
         needs: The host functions that this process has, as `workflow/step`; work that needs none is always found.
         limit: How many at most.
-        scope: Only this work.
+        only: Only this work.
         without: Versions whose work is left to other processes.
         lost: Those whose worker's lease has ended.
 
@@ -223,7 +232,7 @@ def due_calls(
         The jobs by due time as `take` leaves them, but for their owner.
     """
     due = LOST_CALLS if lost else FREE_CALLS
-    return [_claimed(*row) for row in _rows(due, unit, scope, without, needs=["", *needs], limit=limit)]
+    return [_claimed(*row) for row in _rows(due, unit, only, without, needs=["", *needs], limit=limit)]
 
 
 def _claimed(*row: Any) -> ClaimedJob:
@@ -255,7 +264,6 @@ def take(
         unit,
         [
             {
-                "at": job.due_at,
                 "job": job.id,
                 "owner": job.owner,
                 "attempt": job.attempt,
@@ -284,7 +292,7 @@ def give_back(unit: Unit, owner: str) -> None:
 
 
 def due_advances(
-    unit: Unit, *, needs: Sequence[str], limit: int, scope: Scope = EVERYTHING, without: Sequence[int] = ()
+    unit: Unit, *, needs: Sequence[str], limit: int, only: WorkFilter = ALL_WORK, without: Sequence[int] = ()
 ) -> list[DueAdvance]:
     """Runs that are due to go on, locked until the unit ends: work inside the database needs no lease.
 
@@ -292,33 +300,33 @@ def due_advances(
         unit: The unit, in which they are advanced and dropped.
         needs: The host functions that this process has.
         limit: How many at most.
-        scope: Only this work.
+        only: Only this work.
         without: Versions whose work is left to other processes.
 
     Returns:
         The jobs, by due time.
     """
-    found = _rows(ADVANCES, unit, scope, without, needs=["", *needs], limit=limit)
+    found = _rows(ADVANCES, unit, only, without, needs=["", *needs], limit=limit)
     return [DueAdvance._make(row) for row in found]
 
 
 def is_due(
-    unit: Unit, *, needs: Sequence[str], scope: Scope = EVERYTHING, without: Sequence[int] = ()
+    unit: Unit, *, needs: Sequence[str], only: WorkFilter = ALL_WORK, without: Sequence[int] = ()
 ) -> tuple[bool, bool]:
     """Whether there are runs that are due to go on, and calls that are due; nothing is locked."""
     values: dict[str, Any] = {"needs": ["", *needs], "limit": 1}
-    advances, calls = (bool(_rows(due, unit, scope, without, **values)) for due in (ANY_ADVANCE, ANY_CALL))
+    advances, calls = (bool(_rows(due, unit, only, without, **values)) for due in (ANY_ADVANCE, ANY_CALL))
     return advances, calls
 
 
-def drop(unit: Unit, jobs: Iterable[tuple[datetime, int]]) -> None:
-    """Delete jobs that this unit has locked, each given by its due time and id."""
-    DROP.many(unit, [{"at": due_at, "job": job} for due_at, job in sorted(jobs)])
+def drop(unit: Unit, jobs: Iterable[int]) -> None:
+    """Delete jobs that this unit has locked, by their ids."""
+    DROP.many(unit, [{"job": job} for job in sorted(jobs)])
 
 
-def postpone(unit: Unit, job: tuple[datetime, int], until: datetime, attempt: int) -> None:
+def postpone(unit: Unit, job: int, until: datetime, attempt: int) -> None:
     """Let a job that this unit has locked be due later, with so many attempts behind it."""
-    POSTPONE.run(unit, at=job[0], job=job[1], until=until, attempt=attempt, rescues=0)
+    POSTPONE.run(unit, job=job, until=until, attempt=attempt, rescues=0)
 
 
 def free(unit: Unit, later: Iterable[Later]) -> None:
@@ -326,16 +334,17 @@ def free(unit: Unit, later: Iterable[Later]) -> None:
     POSTPONE.many(
         unit,
         [
-            {
-                "at": job.due_at,
-                "job": job.id,
-                "until": until,
-                "attempt": attempt,
-                "rescues": rescues,
-            }
+            {"job": job.id, "until": until, "attempt": attempt, "rescues": rescues}
             for job, until, attempt, rescues in sorted(later)
         ],
     )
+
+
+def redeliver(unit: Unit, jobs: Sequence[int]) -> None:
+    """Let jobs that this unit has locked deliver their messages now: what would let a run go on waits with it again."""
+    if jobs:
+        REDELIVER.run(unit, ids=jobs, now=unit.now)
+        unit.schedule(unit.now)
 
 
 def next_due(unit: Unit, needs: Sequence[str], without: Sequence[int] = ()) -> datetime | None:
@@ -352,16 +361,16 @@ def next_due(unit: Unit, needs: Sequence[str], without: Sequence[int] = ()) -> d
     return min((row[0] for row in (free, lost) if row), default=None)
 
 
-def _rows(due: Due, unit: Unit, scope: Scope, without: Sequence[int], **values: Any) -> list[tuple[Any, ...]]:
-    whole, but = scope.pick(due)
+def _rows(due: Due, unit: Unit, only: WorkFilter, without: Sequence[int], **values: Any) -> list[tuple[Any, ...]]:
+    whole, but = only.pick(due)
     if without:
         values["without"] = without
-    return (but if without else whole).rows(unit, now=unit.now, **scope.values, **values)
+    return (but if without else whole).rows(unit, now=unit.now, **only.values, **values)
 
 
 def _begun(job: ClaimedJob) -> dict[str, Any]:
     owner = job.owner.removesuffix(BEHIND)
-    return {"at": job.due_at, "job": job.id, "owners": [owner, owner + BEHIND], "owner": owner}
+    return {"job": job.id, "owners": [owner, owner + BEHIND], "owner": owner}
 
 
 def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool) -> tuple[set[ClaimedJob], set[ClaimedJob]]:
@@ -383,6 +392,6 @@ def held(unit: Unit, claims: Sequence[ClaimedJob], *, wait: bool) -> tuple[set[C
 
 
 def _still(unit: Unit, claims: Sequence[ClaimedJob], statement: Statement) -> set[ClaimedJob]:
-    rows = statement.rows(unit, runs=sorted({job.run for job in claims}), jobs=[job.id for job in claims])
-    there = {(due_at, job): (owner.removesuffix(BEHIND), attempt) for due_at, job, owner, attempt in rows}
-    return {job for job in claims if there.get((job.due_at, job.id)) == (job.owner.removesuffix(BEHIND), job.attempt)}
+    rows = statement.rows(unit, jobs=sorted(job.id for job in claims))
+    there = {job: (owner.removesuffix(BEHIND), attempt) for job, owner, attempt in rows}
+    return {job for job in claims if there.get(job.id) == (job.owner.removesuffix(BEHIND), job.attempt)}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 
 from notifykit.errors import NotFoundError
 from notifykit.ids import STEP_BITS, encode_id, run_and_step
 from notifykit.lifecycle.announcing import tell_retried
-from notifykit.lifecycle.jobs import drop
-from notifykit.lifecycle.runs import JOBS, lock_runs
-from notifykit.model import Job
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.lifecycle.jobs import redeliver
+from notifykit.lifecycle.runs import lock_runs
 from notifykit.model.codes import JobKind, MessageStatus
+from notifykit.model.job import NewJob
 from notifykit.model.tables import job, message, subscriber
 from notifykit.queries.references import in_scope, scope_row
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
 
-BEFORE = timedelta(microseconds=1)
 CANDIDATES = Statement(
     select(message.c.id, message.c.environment, message.c.tenant, message.c.status, message.c.subscriber)
     .where(any_of(message.c.id, "ids"))
@@ -31,7 +29,11 @@ REACHABLE = Statement(select(subscriber.c.id).where(any_of(subscriber.c.id, "ids
 REQUEUE = Statement(
     update(message).where(any_of(message.c.id, "ids")).values(status=MessageStatus.QUEUED.value, reason=None)
 )
-OTHER_JOBS = Statement(select(job.c.id).where(any_of(job.c.run, "runs"), job.c.due_at == bindparam("now")))
+THERE = Statement(select(job.c.id).where(any_of(job.c.id, "ids")))
+"""Read first: the lock of a job that is not there would be a lock of the gap on MariaDB, in which others insert."""
+TAKE = Statement(
+    select(job.c.id, job.c.owner).where(any_of(job.c.id, "ids")).order_by(job.c.id).with_for_update(skip_locked=True)
+)
 
 
 def retry(unit: Unit, ids: Sequence[int]) -> int:
@@ -54,29 +56,31 @@ def retry(unit: Unit, ids: Sequence[int]) -> int:
         raise NotFoundError(f"there is no message {encode_id('msg', min(missing))!r}")
     final = [row for row in rows if row[3] in {MessageStatus.FAILED, MessageStatus.UNKNOWN}]
     reachable = {row[0] for row in REACHABLE.rows(unit, ids=[row[4] for row in final])} if final else set()
-    again = [row[0] for row in final if row[4] in reachable]
+    again = {row[0]: row[1] for row in final if row[4] in reachable}
     if again:
-        REQUEUE.run(unit, ids=again)
+        REQUEUE.run(unit, ids=list(again))
         _enqueue(unit, again)
-        tell_retried(unit, again)
+        tell_retried(unit, list(again))
     return len(again)
 
 
-def _enqueue(unit: Unit, messages: Sequence[int]) -> None:
+def _enqueue(unit: Unit, messages: Mapping[int, int]) -> None:
     """One job for each message, due now, with all its attempts before it; their numbers go on in `delivery_attempt`.
 
-    A run that still waits for the outcome goes on waiting: the job that would let it go on has the same id, and goes.
-    If another unit has it just now, it will find the message queued.
+    A run that still waits for the outcome goes on waiting: the job that would let it go on is the one that delivers the
+    message. If another unit has it just now, nobody waits for it here: whoever takes it next finds the message queued.
+
+    Args:
+        unit: A unit that has locked the runs: nobody else makes or drops jobs of theirs.
+        messages: The environment of each message.
     """
-    runs = sorted({number >> STEP_BITS for number in messages})
-    wanted = set(messages)
-    drop(unit, [(at, number) for at, number, _, owner in JOBS.rows(unit, runs=runs) if number in wanted and not owner])
-    taken = {row[0] for row in OTHER_JOBS.rows(unit, runs=runs, now=unit.now)}
-    columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
-    rows = []
-    for number in messages:
-        of, step = run_and_step(number)
-        due = unit.timestamp(unit.now - BEFORE if number in taken else unit.now)  # (due_at, id) is the key
-        rows.append((due, number, JobKind.DELIVER.value, of, number, step, "", "", 0, 0))
-    insert_rows(unit, Job, columns, rows)
+    shown = {number for (number,) in THERE.rows(unit, ids=sorted(messages))}
+    mine = TAKE.rows(unit, ids=sorted(shown)) if shown else []
+    redeliver(unit, [number for number, owner in mine if not owner])
+    taken = {number for number, _ in mine} | (set() if unit.is_external else shown)  # a host's snapshot may be old
+    jobs = []
+    for number in sorted(messages.keys() - taken):
+        run, step = run_and_step(number)
+        jobs.append(NewJob(number, messages[number], unit.now, JobKind.DELIVER.value, run, step, number))
+    enqueue(unit, jobs, missing_only=True)
     unit.schedule(unit.now)

@@ -14,15 +14,15 @@ from typing import Literal
 from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
 from notifykit.events import RunFinished
-from notifykit.ids import encode_id, step_key
-from notifykit.lifecycle import jobs as claiming
+from notifykit.ids import step_key, transaction_id
 from notifykit.lifecycle.announcing import tell_stopped
-from notifykit.model import Job
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.lifecycle.jobs import drop
 from notifykit.model.codes import JobKind, MessageStatus, RunStatus
+from notifykit.model.job import NewJob
 from notifykit.model.subscriber import EPHEMERAL, public_id
 from notifykit.model.tables import event, job, message, run, subscriber, subscriber_channel, workflow
 from notifykit.results import CancelReport
-from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
 
@@ -34,7 +34,7 @@ SCOPES = {
     "run": run.c.id == bindparam("run"),
     "event": run.c.event == bindparam("event"),
     "subscriber": run.c.subscriber == bindparam("subscriber"),
-    "workflow": run.c.event.in_(select(event.c.id).where(event.c.workflow == bindparam("workflow"))),
+    "workflow": run.c.workflow == bindparam("workflow"),
 }
 
 
@@ -45,7 +45,7 @@ def open_runs(*scopes: str) -> Statement:
         select(run.c.id)
         .where(
             *(SCOPES[scope] for scope in scopes),
-            or_(run.c.status == RunStatus.WAITING.value, exists(select(job.c.id).where(job.c.run == run.c.id))),
+            or_(run.c.status == RunStatus.WAITING.value, exists(select(job.c.id).where(job.c.subject == run.c.id))),
         )
         .order_by(run.c.id)
     )
@@ -66,14 +66,14 @@ _RUNS = select(run.c.id, run.c.status).where(any_of(run.c.id, "ids")).order_by(r
 LOCK = Statement(_RUNS.with_for_update())
 TRY_LOCK = Statement(_RUNS.with_for_update(skip_locked=True))
 JOBS = Statement(
-    select(job.c.due_at, job.c.id, job.c.kind, job.c.owner)
-    .where(any_of(job.c.run, "runs"))
-    .order_by(job.c.due_at, job.c.id)
+    select(job.c.id, job.c.kind, job.c.owner)
+    .where(any_of(job.c.subject, "runs"))
+    .order_by(job.c.id)
     .with_for_update(skip_locked=True)
 )
 """The jobs that can be had without waiting, as they are now. Who has another free one cannot have its run, and leaves
 it: it stays a hint."""
-CLAIMED = Statement(select(job.c.id, job.c.kind).where(any_of(job.c.run, "runs"), job.c.owner != ""))
+CLAIMED = Statement(select(job.c.id, job.c.kind).where(any_of(job.c.subject, "runs"), job.c.owner != ""))
 """Also those that are being recorded, which wait for their runs."""
 _QUEUED = message.c.status == MessageStatus.QUEUED.value
 QUEUED = Statement(
@@ -117,12 +117,14 @@ NAMES = Statement(
     select(event.c.id, event.c.transaction_id, subscriber.c.subscriber_id, workflow.c.key)
     .select_from(run)
     .join(event, event.c.id == run.c.event)
-    .join(workflow, workflow.c.id == event.c.workflow)
+    .join(workflow, workflow.c.id == run.c.workflow)
     .outerjoin(subscriber, subscriber.c.id == run.c.subscriber)
     .where(any_of(run.c.id, "ids"))
 )
 WAITING_AT = Statement(
-    select(run.c.id, run.c.step).where(any_of(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value)
+    select(run.c.id, run.c.environment, run.c.step).where(
+        any_of(run.c.id, "ids"), run.c.status == RunStatus.WAITING.value
+    )
 )
 OVER_AND_EPHEMERAL = Statement(
     select(subscriber.c.id)
@@ -131,7 +133,7 @@ OVER_AND_EPHEMERAL = Statement(
         any_of(run.c.id, "ids"),
         subscriber.c.subscriber_id.like(EPHEMERAL + "%"),
         run.c.status != RunStatus.WAITING.value,
-        ~exists(select(job.c.id).where(job.c.run == run.c.id)),
+        ~exists(select(job.c.id).where(job.c.subject == run.c.id)),
     )
 )
 DROP_SUBSCRIBERS = Statement(delete(subscriber).where(any_of(subscriber.c.id, "ids")))
@@ -201,9 +203,9 @@ def stop(unit: Unit, runs: Mapping[int, int], reason: str) -> tuple[int, int]:
     """
     numbers = sorted(runs)
     jobs = JOBS.rows(unit, runs=numbers)
-    claiming.drop(unit, [(due_at, number) for due_at, number, _, owner in jobs if not owner])
-    claimed = {number: kind for _, number, kind, owner in jobs if owner} | dict(CLAIMED.rows(unit, runs=numbers))
-    queued = _queued(unit, numbers, {number for _, number, kind, _ in jobs if kind == JobKind.DELIVER})
+    drop(unit, [number for number, _, owner in jobs if not owner])
+    claimed = {number: kind for number, kind, owner in jobs if owner} | dict(CLAIMED.rows(unit, runs=numbers))
+    queued = _queued(unit, numbers, {number for number, kind, _ in jobs if kind == JobKind.DELIVER})
     stopped = [number for number in queued if number not in claimed]
     flying = [number for number in queued if number in claimed]
     if stopped:
@@ -260,16 +262,13 @@ def resume(unit: Unit, messages: Collection[int]) -> int:
         return 0
     runs = WAITING_AT.rows(unit, ids=sorted({number >> 6 for number in messages}))
     final = set(messages)
-    rows = [(run, step) for run, step in runs if step_key(run, step) in final]
-    if rows:
-        columns = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
-        now = unit.timestamp(unit.now)
-        kind = JobKind.ADVANCE.value
-        insert_rows(
-            unit, Job, columns, [(now, step_key(run, step), kind, run, 0, step, "", "", 0, 0) for run, step in rows]
-        )
-        unit.schedule(unit.now)
-    return len(rows)
+    jobs = [
+        NewJob(step_key(run, step), environment, unit.now, JobKind.ADVANCE.value, run, step)
+        for run, environment, step in runs
+        if step_key(run, step) in final
+    ]
+    enqueue(unit, jobs)
+    return len(jobs)
 
 
 def drop_ephemeral(unit: Unit, runs: Sequence[int]) -> None:
@@ -294,4 +293,4 @@ def _tell(unit: Unit, runs: Sequence[int], ending: Ending, reason: str) -> None:
         (ENDED, {"id": runs[0], "ending": RunStatus[ending.upper()].value, "now": unit.now})
     )
     for number, given, subscriber_id, key in NAMES.rows(unit, ids=runs):
-        unit.emit(RunFinished(given or encode_id("txn", number), public_id(subscriber_id), key, ending, reason))
+        unit.emit(RunFinished(transaction_id(given, number), public_id(subscriber_id), key, ending, reason))

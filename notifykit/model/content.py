@@ -10,7 +10,10 @@ from notifykit.model.base import ID, TEXT, Base, JsonText
 
 
 class Content(Base, table=True):
-    """One shared text; its id is its event's id and six bits of step."""
+    """One shared text; its id is that of the first message that has it.
+
+    So each text of an event and step has its own: two locales or variants never share one.
+    """
 
     __tablename__ = "notifykit_content"
 

@@ -15,7 +15,8 @@ class Run(Base, table=True):
     """One event on its way to one subscriber.
 
     `payload` is NULL where it is the event's; `step` the place where a waiting run stands; `results` every finished
-    step's record; `trace` one JSON line for each thing that happened.
+    step's record; `trace` one JSON line for each thing that happened. `workflow` and `tenant` are the event's; `topic`
+    is the one by which the subscriber came, 0 for whoever was named, selected or is one of everyone.
     """
 
     __tablename__ = "notifykit_run"
@@ -33,3 +34,6 @@ class Run(Base, table=True):
     reason: str | None = Field(default=None, sa_type=TEXT)
     created_at: datetime = Field(sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    workflow: int = Field(sa_type=ID)
+    tenant: int = Field(default=0, sa_type=ID)
+    topic: int = Field(default=0, sa_type=ID)

@@ -12,7 +12,7 @@ from notifykit.model.base import ID, KEY, TEXT, Base, JsonText, UtcDateTime
 
 
 class Workflow(Base, table=True):
-    """One workflow; what processes without its code use is `current_version`."""
+    """One workflow: which version processes without its code use, and how that one describes itself."""
 
     __tablename__ = "notifykit_workflow"
     __table_args__ = (UniqueConstraint("environment", "key"),)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table, and_, literal_column, select
 
-from notifykit.ids import STEP_BITS, encode_id, run_and_step
+from notifykit.ids import STEP_BITS, encode_id, run_and_step, transaction_id
 from notifykit.model.codes import ChannelCode, MessageStatus
 from notifykit.model.subscriber import public_id
 from notifykit.model.tables import delivery_attempt, event, message, run, subscriber
@@ -84,6 +84,6 @@ def _summary(row: tuple[Any, ...], definition: Workflow[Any, ...]) -> Message:
         status=MessageStatus(status).word,
         reason=reason,
         provider=provider,
-        transaction_id=given or encode_id("txn", event_id),
+        transaction_id=transaction_id(given, event_id),
         created_at=created_at,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -17,13 +16,12 @@ from notifykit.model.tables import event, subscriber, tenant, workflow
 from notifykit.model.values import Who
 from notifykit.settings import KEY_LENGTH
 from notifykit.store.statement import Statement
+from notifykit.texts import UNSTORABLE
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.definition import Workflow
 
 ABSENT = -1
 """The id of what does not exist: a condition that it is put into finds nothing."""
-UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and halves of surrogate pairs, which no database takes."""
 
 FIND_SUBSCRIBER = Statement(
     select(subscriber.c.id).where(
@@ -63,11 +61,18 @@ def key_text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{field}: a text is expected, not {type(value).__name__}", field=field)
     key = str.strip(value)  # of a subclass only the letters count
-    if not 1 <= len(key) <= KEY_LENGTH:
-        raise InputError(f"{field}: a text of 1 to {KEY_LENGTH} characters is expected", field=field)
-    if UNSTORABLE.search(key):
-        raise InputError(f"{field}: control characters and half surrogate pairs are not allowed", field=field)
+    if problem := key_problem(key):
+        raise InputError(f"{field}: {problem}", field=field)
     return key
+
+
+def key_problem(key: str) -> str | None:
+    """What is wrong with a trimmed id or key from outside, as the end of a sentence, or None."""
+    if not 1 <= len(key) <= KEY_LENGTH:
+        return f"a text of 1 to {KEY_LENGTH} characters is expected"
+    if key.isascii() and key.isprintable():
+        return None
+    return "control characters and half surrogate pairs are not allowed" if UNSTORABLE.search(key) else None
 
 
 def subscriber_key(who: Who, field: str = "subscriber") -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from notifykit.ids import encode_id, step_key
+from notifykit.ids import step_key, transaction_id
 from notifykit.model.codes import MessageStatus
 from notifykit.model.tables import event, message, run, subscriber, tenant
 from notifykit.model.values import Json
@@ -17,11 +17,13 @@ from notifykit.queries.subscriber_fields import view
 from notifykit.queries.subscriber_rows import COLUMNS
 from notifykit.store.statement import Statement, any_of
 from notifykit.unit_of_work.unit import Unit
+from notifykit.workflow.context import TemplateScope
 from notifykit.workflow.registry import StoredVersion
 
 RUNS = Statement(
     select(
         run.c.id,
+        run.c.environment,
         run.c.step,
         run.c.status,
         run.c.subscriber,
@@ -30,7 +32,7 @@ RUNS = Statement(
         run.c.event,
         event.c.transaction_id,
         event.c.version,
-        event.c.tenant,
+        run.c.tenant,
         event.c.actor,
         event.c.payload,
         event.c.overrides,
@@ -38,6 +40,27 @@ RUNS = Statement(
     .join_from(run, event, event.c.id == run.c.event)
     .where(any_of(run.c.id, "ids"))
 )
+
+
+class _Stored(NamedTuple):
+    """A row of `RUNS`."""
+
+    run: int
+    environment: int
+    step: int
+    status: int
+    subscriber: int
+    own_payload: Json | None
+    results: dict[str, Any]
+    event: int
+    given: str | None
+    version: int
+    tenant: int
+    actor: int
+    payload: Json
+    overrides: Json | None
+
+
 PEOPLE = Statement(select(*COLUMNS).where(any_of(subscriber.c.id, "ids")))
 TENANTS = Statement(
     select(tenant.c.id, tenant.c.identifier, tenant.c.name, tenant.c.data).where(any_of(tenant.c.id, "ids"))
@@ -53,7 +76,7 @@ OUTCOME = {
     MessageStatus.FAILED: "failed",
     MessageStatus.UNKNOWN: "unknown",
 }
-"""`steps.<id>.delivery` of an outside message (D63); None for one that was skipped or cancelled."""
+"""`steps.<id>.delivery` of an outside message; None for one that was skipped or cancelled."""
 IN_APP = 1
 
 
@@ -63,6 +86,7 @@ class RunFacts:
 
     Attributes:
         run: The run's id.
+        environment: The id of the environment that it belongs to.
         step: The index of the step at which it stands.
         status: A `RunStatus`.
         event: The event's id.
@@ -77,6 +101,7 @@ class RunFacts:
     """
 
     run: int
+    environment: int
     step: int
     status: int
     event: int
@@ -95,7 +120,7 @@ class RunFacts:
     @property
     def transaction_id(self) -> str:
         """The transaction id as it is shown outside."""
-        return self.given or encode_id("txn", self.event)
+        return transaction_id(self.given, self.event)
 
     @property
     def payload(self) -> Json:
@@ -108,15 +133,15 @@ class RunFacts:
         return view(self.person) if self.person else {}
 
     @property
-    def scope(self) -> dict[str, Any]:
+    def scope(self) -> TemplateScope:
         """What templates see."""
-        return {
-            "payload": self.payload,
-            "subscriber": self.subscriber,
-            "actor": self.actor,
-            "tenant": self.tenant,
-            "steps": self.records,
-        }
+        return TemplateScope(
+            payload=self.payload,
+            subscriber=self.subscriber,
+            actor=self.actor,
+            tenant=self.tenant,
+            steps=self.records,
+        )
 
 
 def load(unit: Unit, ids: Sequence[int]) -> dict[int, RunFacts]:
@@ -131,48 +156,43 @@ def load(unit: Unit, ids: Sequence[int]) -> dict[int, RunFacts]:
     """
     if not ids:
         return {}
-    rows = RUNS.rows(unit, ids=ids)
-    pinned = versions.by_id(unit, {row[8] for row in rows})
-    people = _people(unit, {row[3] for row in rows} | {row[10] for row in rows if row[10]})
-    tenants = _tenants(unit, {row[9] for row in rows if row[9]})
-    fates = _delivery_states(unit, rows, pinned)
-    return {row[0]: _facts(row, pinned[row[8]], people, tenants, fates) for row in rows}
+    rows = [_Stored._make(row) for row in RUNS.rows(unit, ids=ids)]
+    pinned = versions.by_id(unit, {row.version for row in rows})
+    people = _people(unit, {row.subscriber for row in rows} | {row.actor for row in rows if row.actor})
+    tenants = _tenants(unit, {row.tenant for row in rows if row.tenant})
+    states = _delivery_states(unit, rows, pinned)
+    return {row.run: _facts(row, pinned[row.version], people, tenants, states) for row in rows}
 
 
 def _facts(
-    row: tuple[Any, ...],
+    row: _Stored,
     version: StoredVersion,
     people: dict[int, tuple[Any, ...]],
     tenants: dict[int, Json],
-    fates: dict[int, dict[str, Any]],
+    states: dict[int, dict[str, Any]],
 ) -> RunFacts:
-    number, step, status, person, own, results, origin, given, _, belongs, actor, payload, overrides = row
-    records = {
-        name: {**record, **fates.get(step_key(number, index), {})} if index is not None else record
-        for name, record in results.items()
-        for index in (_index(version, name),)
-    }
+    positions, records = version.workflow.positions, row.results
+    for name, record in records.items():
+        if state := states.get(step_key(row.run, positions[name])) if name in positions else None:
+            records[name] = {**record, **state}
     return RunFacts(
-        run=number,
-        step=step,
-        status=status,
-        event=origin,
-        given=given,
+        run=row.run,
+        environment=row.environment,
+        step=row.step,
+        status=row.status,
+        event=row.event,
+        given=row.given,
         version=version,
-        subscriber_row=person,
-        person=people.get(person),
-        actor=view(people[actor]) if actor in people else None,
-        tenant=tenants.get(belongs),
-        tenant_row=belongs,
-        own_payload=own,
-        event_payload=payload,
-        overrides=overrides,
+        subscriber_row=row.subscriber,
+        person=people.get(row.subscriber),
+        actor=view(people[row.actor]) if row.actor in people else None,
+        tenant=tenants.get(row.tenant),
+        tenant_row=row.tenant,
+        own_payload=row.own_payload,
+        event_payload=row.payload,
+        overrides=row.overrides,
         records=records,
     )
-
-
-def _index(version: StoredVersion, step: str) -> int | None:
-    return next((index for index, found in enumerate(version.workflow.steps) if found.id == step), None)
 
 
 def _people(unit: Unit, ids: set[int]) -> dict[int, tuple[Any, ...]]:
@@ -187,14 +207,14 @@ def _tenants(unit: Unit, ids: set[int]) -> dict[int, Json]:
 
 
 def _delivery_states(
-    unit: Unit, rows: Sequence[tuple[Any, ...]], pinned: dict[int, StoredVersion]
+    unit: Unit, rows: Sequence[_Stored], pinned: dict[int, StoredVersion]
 ) -> dict[int, dict[str, Any]]:
     """By message id, the live fields of the records of earlier messages."""
     wanted = [
-        step_key(row[0], index)
+        step_key(row.run, index)
         for row in rows
-        for index, step in enumerate(pinned[row[8]].workflow.steps)
-        if step.channel and step.id in row[5] and row[5][step.id]["status"] != "skipped"
+        for index, step in enumerate(pinned[row.version].workflow.steps)
+        if step.channel and step.id in row.results and row.results[step.id]["status"] != "skipped"
     ]
     if not wanted:
         return {}

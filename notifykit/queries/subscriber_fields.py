@@ -16,10 +16,9 @@ from zoneinfo import available_timezones
 from notifykit.errors import InputError, nearest
 from notifykit.model.subscriber import EPHEMERAL
 from notifykit.model.values import UNSET
-from notifykit.queries.references import UNSTORABLE, key_text
+from notifykit.queries.references import key_text
 from notifykit.results import Problem
-from notifykit.settings import EMAIL_BYTES
-from notifykit.texts import label, quoted
+from notifykit.texts import EMAIL_BYTES, UNSTORABLE, is_email_address, label, quoted, unstorable
 from notifykit.workflow.payload import plain
 
 Row = tuple[Any, ...]
@@ -43,11 +42,9 @@ TOKENS = "device_tokens"
 
 TEXT_LENGTH = 1000
 TOKEN_LENGTH = 4096
-EMAIL = re.compile(r"[^\s,@\x00-\x1f\x7f-\x9f\ud800-\udfff]+@[^\s,@\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 LOCALE = re.compile(
     r"[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?([-_]([A-Za-z0-9]{5,8}|\d[A-Za-z0-9]{3}))*", re.ASCII
 )
-UNTEXTUAL = re.compile(r"[\x00\ud800-\udfff]")
 EMPTIED = frozenset({"email", "phone", "locale", "timezone"})
 """Fields in which an empty text is none."""
 KEPT_BY_NULL = frozenset(FIELDS) - {"email"}
@@ -220,7 +217,7 @@ def checked_text(value: Any, path: str) -> str:
     text = str.__str__(value)
     if len(text) > TEXT_LENGTH:
         raise InputError(f"{path}: at most {TEXT_LENGTH} characters are kept, not {len(text)}", field=path)
-    if UNTEXTUAL.search(text):
+    if unstorable(text):
         raise InputError(f"{path}: NUL and half surrogate pairs cannot be stored", field=path)
     return text
 
@@ -231,7 +228,7 @@ def checked_email(value: Any, path: str) -> str:
     Raises:
         InputError: It is not one `local@domain` without space, comma or control character, of at most 254 bytes.
     """
-    if not isinstance(value, str) or not EMAIL.fullmatch(value) or len(value.encode()) > EMAIL_BYTES:
+    if not is_email_address(value):
         raise InputError(
             f"{path}: one local@domain without space, comma or control character, of at most {EMAIL_BYTES} bytes, "
             f"is expected, not {quoted(value)}",

@@ -1,1 +1,1 @@
-"""Templates: one compiled unit per step, sandboxed, with what they may name checked at registration."""
+"""Templates and conditions: sandboxed, compiled once, with what they may name checked at registration."""

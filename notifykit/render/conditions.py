@@ -2,116 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeAlias
 
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError, UndefinedError
 
 from notifykit.errors import ConfigurationError
-from notifykit.render import plain
-from notifykit.render.sandbox import SANDBOX
-from notifykit.render.templates import Chain, chains, parse_expression, roots, undefined
+from notifykit.render.sandbox import Sandbox
+from notifykit.render.templates import parse_expression
+from notifykit.render.text_loop import TextLoop, as_template
+from notifykit.render.variables import VariablePath, roots, undefined, variables
 from notifykit.texts import error_text, sanitize
 from notifykit.workflow.context import ROOTS, context_of
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.serialization import MissingFunction
 from notifykit.workflow.steps import function_name
 
-Verdict = tuple[bool, str | None]
+PASSES, FAILS = "1", "0"
+
+Evaluation: TypeAlias = tuple[bool, str | None]
 """Whether a condition passes, and why it could not be evaluated where it could not."""
-Judge = Callable[[], Verdict]
 
 
-class CompiledCondition:
+class CompiledCondition(ABC):
     """The condition of one step.
 
     Attributes:
         source: The expression, or the function's name.
         reads: The roots that it names; all of them where it is a function.
+        variables: Every variable that it names; none where it is a function.
         awaits: Ids of the steps whose `delivery` it names: the run waits for these outcomes first.
-        function: `workflow/step` where it is a function of the host, else None.
     """
 
     source: str
     reads: frozenset[str]
+    variables: tuple[VariablePath, ...] = ()
     awaits: frozenset[str] = frozenset()
-    function: str | None = None
 
-    def judge(self, scope: Mapping[str, Any]) -> Judge:
+    @abstractmethod
+    def bind(self, scope: Mapping[str, Any]) -> Callable[[], Evaluation]:
         """Bind the condition to a scope whose entries are replaced from one run to the next.
 
         Args:
-            scope: One dictionary of payload, subscriber, actor, tenant, steps.
+            scope: One dictionary of all roots.
 
         Returns:
             A function that says whether the condition passes for what the scope holds by then, and the problem if it
             could not be evaluated.
         """
-        raise NotImplementedError
-
-    def bind(self, scope: Mapping[str, Any]) -> Callable[[], bool]:
-        """Like `judge`, without the reason."""
-        judge = self.judge(scope)
-        return lambda: judge()[0]
-
-    def test(self, scope: Mapping[str, Any]) -> Verdict:
-        """Whether the condition passes once, and the problem if it could not be evaluated."""
-        return self.judge(scope)()
 
 
 class Expression(CompiledCondition):
     """A condition given as a Jinja expression."""
 
-    def __init__(self, source: str, place: str) -> None:
+    def __init__(self, source: str, place: str, environment: Sandbox) -> None:
         """Compile an expression.
 
         Args:
             source: The expression.
             place: Where it stands, for errors.
+            environment: Of the workflow's templates.
 
         Raises:
             DefinitionError: It is not exactly one expression.
         """
-        tree = parse_expression(source, place)
+        tree = parse_expression(source, place, environment)
         self.source = source
-        self.chains: tuple[Chain, ...] = tuple(chains(tree))
-        self.reads = roots(tree)
-        self.awaits = frozenset(str(chain.keys[0]) for chain in self.chains if _names_delivery(chain))
-        self._template = SANDBOX.from_string(_as_template(tree))
-        self._plain = _fast(tree)
+        self.variables = tuple(variables(tree))
+        self.reads = roots(as_template([nodes.Output([tree])], environment))
+        self.awaits = frozenset(str(path.keys[0]) for path in self.variables if _names_delivery(path))
+        answers: list[nodes.Node] = [nodes.Output([nodes.TemplateData(answer)]) for answer in (PASSES, FAILS)]
+        self._loop = TextLoop(environment, nodes.If(tree, answers[:1], [], answers[1:]), self.reads)
 
-    def judge(self, scope: Mapping[str, Any]) -> Judge:
+    def bind(self, scope: Mapping[str, Any]) -> Callable[[], Evaluation]:
         """Bind the expression."""
-        slow, quick = self._slow(scope), self._plain
-        if quick is None:
-            return slow
+        begun: Iterator[str] | None = None
 
-        def judge() -> Verdict:
+        def evaluate() -> Evaluation:
+            nonlocal begun
+            answers, begun = begun or self._loop.begin(scope), None
             try:
-                return (True, None) if quick(scope) else (False, None)
-            except Exception:
-                return slow()
-
-        return judge
-
-    def _slow(self, scope: Mapping[str, Any]) -> Judge:
-        run = self._template.root_render_func
-        context = self._template.new_context(scope, True)  # type: ignore[arg-type]
-        context.vars.update(SANDBOX.globals)
-
-        def judge() -> Verdict:
-            try:
-                return next(iter(run(context)), "") == "1", None
+                passes = next(answers) == PASSES
+                begun = answers
+                return passes, None
             except UndefinedError as error:
-                return False, sanitize(undefined(str(error.message), self.chains, scope)[1])
+                return False, sanitize(undefined(str(error.message), self.variables, scope)[1])
             except SecurityError as error:
                 return False, sanitize(str(error))
             except Exception as error:
                 return False, error_text(error)
 
-        return judge
+        return evaluate
 
 
 class Function(CompiledCondition):
@@ -119,54 +102,33 @@ class Function(CompiledCondition):
 
     def __init__(self, function: Callable[..., Any], workflow: Workflow[Any, ...], step: str) -> None:
         """Keep the function and whose it is."""
-        self.function = function_name(workflow.key, step)
-        self.source = sanitize(getattr(function, "__qualname__", self.function))
+        self._name = function_name(workflow.key, step)
+        self.source = sanitize(getattr(function, "__qualname__", self._name))
         self.reads = frozenset(ROOTS)
         self._workflow = workflow
         self._call = function
 
-    @property
-    def missing(self) -> bool:
-        """This process does not have the function."""
-        return isinstance(self._call, MissingFunction)
-
-    def judge(self, scope: Mapping[str, Any]) -> Judge:
+    def bind(self, scope: Mapping[str, Any]) -> Callable[[], Evaluation]:
         """Bind the function."""
 
-        def judge() -> Verdict:
+        def evaluate() -> Evaluation:
             try:
                 answer = self._call(context_of(self._workflow.adapter, scope))
                 if type(answer) is CoroutineType:
                     answer.close()
-                    return False, f"{self.function} is a coroutine; a condition must be a plain function"
+                    return False, f"{self._name} is a coroutine; a condition must be a plain function"
                 return bool(answer), None
             except ConfigurationError as error:
                 return False, error_text(error)
             except Exception as error:  # of the function, or of what it returned when asked whether it is true
-                return False, sanitize(f"{self.function} raised {error_text(error)}")
+                return False, sanitize(f"{self._name} raised {error_text(error)}")
 
-        return judge
-
-
-def _as_template(tree: nodes.Expr) -> nodes.Template:
-    passed = nodes.Output([nodes.TemplateData("1")])
-    template = nodes.Template([nodes.If(tree, [passed], [], [])], lineno=1)
-    template.set_lineno(1)
-    template.set_environment(SANDBOX)
-    return template
+        return evaluate
 
 
-def _fast(tree: nodes.Expr) -> Callable[[Any], Any] | None:
-    variables = plain.Variables()
-    try:
-        result = plain.condition(tree, variables)
-    except plain.NotPlain:
-        return None
-    return plain.function(variables.root_lines(), result, {})
-
-
-def _names_delivery(chain: Chain) -> bool:
-    if chain.root != "steps" or not chain.keys:
+def _names_delivery(path: VariablePath) -> bool:
+    """Whether the outcome of a step's message may be what a path leads to."""
+    if path.root != "steps" or not path.keys:
         return False
-    field = chain.keys[1] if len(chain.keys) > 1 else None
-    return field in ("delivery", "get") or (field is None and not chain.whole)
+    field = path.keys[1] if len(path.keys) > 1 else None
+    return field in ("delivery", "get") or (field is None and not path.whole)

@@ -35,6 +35,6 @@ def link(url: str) -> str:
     return url
 
 
-def redirect(url: str, target: str | None) -> dict[str, str]:
+def redirect_to(url: str, target: str | None) -> dict[str, str]:
     """A redirect: a link and the window it opens in, by default the same one for the host's own pages."""
-    return {"url": link(url), "target": target or ("_self" if url.startswith("/") else "_blank")}
+    return {"url": url, "target": target or ("_self" if url.startswith("/") else "_blank")}

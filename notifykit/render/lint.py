@@ -9,8 +9,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from notifykit.errors import DefinitionError, nearest
 from notifykit.render.compiled import Compiled, CompiledStep, compiled, place
-from notifykit.render.conditions import Expression
-from notifykit.render.templates import Chain
+from notifykit.render.variables import VariablePath
 from notifykit.workflow.checks import problems, unreadable
 from notifykit.workflow.context import ROOTS
 from notifykit.workflow.definition import Workflow
@@ -37,24 +36,24 @@ def check(workflow: Workflow[Any, ...]) -> None:
 
 def _names(whole: Compiled) -> Iterator[str]:
     for one in whole.steps:
-        for where, chain, known in _variables(whole, one):
+        for where, path, known in _variables(whole, one):
             if not known:
-                yield f"{where}, line {chain.line}: nothing is named {chain.root!r}.{_proposal(chain.root, whole)}"
-            elif chain.root == "steps":
-                yield from (f"{where}, line {chain.line}: {found}" for found in _steps(whole, one, chain))
+                yield f"{where}, line {path.line}: nothing is named {path.root!r}.{_proposal(path.root, whole)}"
+            elif path.root == "steps":
+                yield from (f"{where}, line {path.line}: {found}" for found in _steps(whole, one, path))
 
 
-def _variables(whole: Compiled, one: CompiledStep) -> Iterator[tuple[str, Chain, bool]]:
+def _variables(whole: Compiled, one: CompiledStep) -> Iterator[tuple[str, VariablePath, bool]]:
     """Every variable of a step: where it stands, and whether its root is known."""
     where = place(whole.workflow, one.step)
-    if one.rendering is not None:
-        strange = one.rendering.reads.difference(ROOTS)
-        yield from ((at, chain, chain.root not in strange) for at, chain in one.rendering.chains)
-    if isinstance(one.condition, Expression):
+    for part in one.rendering.parts if one.rendering else ():
+        strange = part.reads.difference(ROOTS)
+        yield from ((at, path, path.root not in strange) for at, path in part.variables)
+    if one.condition is not None:
         strange = one.condition.reads.difference(ROOTS)
-        yield from ((f"{where}, when", chain, chain.root not in strange) for chain in one.condition.chains)
-    for option, path in one.step.paths.items():
-        yield f"{where}, {option}", Chain(path.root, path.keys, True, 1), True
+        yield from ((f"{where}, when", path, path.root not in strange) for path in one.condition.variables)
+    for option, time in one.step.paths.items():
+        yield f"{where}, {option}", VariablePath(time.root, time.keys, whole=True, line=1), True
 
 
 def _proposal(name: str, whole: Compiled) -> str:
@@ -65,12 +64,13 @@ def _proposal(name: str, whole: Compiled) -> str:
     return nearest(name, ROOTS)
 
 
-def _steps(whole: Compiled, one: CompiledStep, chain: Chain) -> Iterator[str]:
-    if not chain.keys:
-        if not chain.whole:
+def _steps(whole: Compiled, one: CompiledStep, path: VariablePath) -> Iterator[str]:
+    """What is wrong with a variable that names a step's record."""
+    if not path.keys:
+        if not path.whole:
             yield "which step is only known when this is rendered; name it: steps.<id>"
         return
-    id = str(chain.keys[0])
+    id = str(path.keys[0])
     steps = whole.workflow.steps
     named = next((step for step in steps if step.id == id), None)
     earlier = [step.id for step in steps[: one.index]]
@@ -79,8 +79,8 @@ def _steps(whole: Compiled, one: CompiledStep, chain: Chain) -> Iterator[str]:
     elif id not in earlier:
         what = "is this very step" if named is one.step else "comes later"
         yield f"steps.{id} {what}; only steps before it have a record.{nearest(id, earlier)}"
-    elif len(chain.keys) > 1 and (fields := record_fields(named)) is not None and chain.keys[1] not in fields:
-        yield f"the record of step {id!r} has no {chain.keys[1]!r}.{nearest(str(chain.keys[1]), fields)}"
+    elif len(path.keys) > 1 and (fields := record_fields(named)) is not None and path.keys[1] not in fields:
+        yield f"the record of step {id!r} has no {path.keys[1]!r}.{nearest(str(path.keys[1]), fields)}"
 
 
 def _hyphenated(id: str, steps: tuple[Step, ...]) -> str:

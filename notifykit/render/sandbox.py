@@ -1,4 +1,4 @@
-"""The Jinja environment of every template: immutable, strict, without anything that reads clocks, dice or files.
+"""The Jinja environment of templates: immutable, strict, without anything that reads clocks, dice or files.
 
 Templates are the developer's, what is filled in is anybody's: growth that data could cause is bounded before it
 happens.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
-from jinja2 import StrictUndefined
+from jinja2 import DictLoader, StrictUndefined
+from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
-from jinja2.runtime import Context, LoopContext
+from jinja2.runtime import BlockReference, Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Cycler, Joiner, Namespace
 
-PERSONAL = frozenset({"subscriber", "steps"})
-"""Roots that differ from one recipient of an event to the next."""
 GLOBALS = ("range", "dict", "namespace", "cycler", "joiner")
 
 TEXT_LIMIT = 1_000_000
@@ -39,6 +40,8 @@ METHODS: dict[type, frozenset[str]] = {
     tuple: frozenset({"count", "index"}),
 }
 """The methods that a template may call on plain data."""
+OF_JINJA = (LoopContext, TemplateModule, BlockReference, Cycler, Joiner, Namespace)
+"""What else has attributes that a template may see: loops, imported templates, blocks, and what its globals make."""
 
 
 class Absent(StrictUndefined):
@@ -54,10 +57,37 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
-    def __init__(self) -> None:
-        super().__init__(autoescape=False, undefined=Absent, keep_trailing_newline=True, optimized=False)
+    def __init__(self, templates: Mapping[str, str] | None = None) -> None:
+        """Make an environment.
+
+        Args:
+            templates: Named templates, which others may include, import and extend.
+        """
+        self.templates = templates or {}
+        super().__init__(
+            autoescape=False,
+            undefined=Absent,
+            keep_trailing_newline=True,
+            optimized=False,
+            loader=DictLoader(self.templates),
+            cache_size=-1,
+            auto_reload=False,
+        )
         self.filters = {name: _guarded(name, FILTERS[name]) for name in FILTERS if name not in LEFT_OUT}
         self.globals = {name: self.globals[name] for name in GLOBALS}
+
+    @cached_property
+    def html(self) -> Sandbox:
+        """The same environment for templates in which what is filled in is HTML-escaped."""
+        return self.overlay(autoescape=True)
+
+    def of(self, *, html: bool) -> Sandbox:
+        """The environment of a template.
+
+        Args:
+            html: What is filled in is HTML-escaped.
+        """
+        return self.html if html else self
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """An item, else an attribute: `payload.items` is the payload's; four times as fast as the other order."""
@@ -71,7 +101,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         methods = METHODS.get(type(obj))
         if methods is not None:
             return attr in methods
-        return not attr.startswith("_") and (isinstance(obj, LoopContext) or type(obj).__module__ == "jinja2.utils")
+        return isinstance(obj, OF_JINJA) and not attr.startswith("_")
 
     def wrap_str_format(self, value: Any) -> None:
         """No `format`: a width in it makes gigabytes of nothing; `%` and the filter are bounded."""
@@ -151,3 +181,4 @@ SIZES: dict[str, Callable[..., int]] = {
 """How large the results of filters would be that can make much out of little."""
 
 SANDBOX = Sandbox()
+"""The environment of workflows without named templates."""

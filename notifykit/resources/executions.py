@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, bindparam, select
 
-from notifykit.ids import encode_id, run_and_step
+from notifykit.ids import run_and_step, transaction_id
 from notifykit.model.codes import AttemptClass, RunStatus
 from notifykit.model.subscriber import public_id
 from notifykit.model.tables import delivery_attempt, event, run, subscriber
@@ -89,10 +89,8 @@ class Executions(Namespace):
 
 def _of_events(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
     statement = EVENTS["one" if "event" in given else "every"]
-    for number, transaction_id, at, recipients, errors, trace in statement.rows(
-        unit, environment=unit.environment, **given
-    ):
-        shown_id = transaction_id or encode_id("txn", number)
+    for number, given_id, at, recipients, errors, trace in statement.rows(unit, environment=unit.environment, **given):
+        shown_id = transaction_id(given_id, number)
         yield _execution(shown_id, "", Line(at, None, "event_processed", None, {"recipients": recipients}))
         for field, message, recipient in errors or ():
             said = {"field": field} | ({} if recipient is None else {"recipient": recipient})
@@ -104,14 +102,14 @@ def _of_events(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
 def _of_runs(unit: Unit, given: dict[str, int]) -> Iterator[Execution]:
     names = frozenset(given)
     attempts = _attempts(unit, names, given)
-    for number, event_id, transaction_id, subscriber_id, trace, status, reason, finished_at in _runs(names).rows(
+    for number, event_id, given_id, subscriber_id, trace, status, reason, finished_at in _runs(names).rows(
         unit, environment=unit.environment, **given
     ):
         story = list(lines(trace))
         if finished_at is not None:
             story.insert(_end(story, finished_at), Line(finished_at, None, f"run_{RunStatus(status).word}", reason, {}))
         for each in merged(story, attempts.get(number, ())):
-            yield _execution(transaction_id or encode_id("txn", event_id), public_id(subscriber_id), each)
+            yield _execution(transaction_id(given_id, event_id), public_id(subscriber_id), each)
 
 
 def _end(story: Sequence[Line], finished_at: datetime) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from notifykit.errors import InputError, NotFoundError, nearest
-from notifykit.ids import decode_id, encode_id
+from notifykit.ids import decode_id, encode_id, transaction_id
 from notifykit.model.subscriber import public_id
 from notifykit.model.tables import content, event, message, run, subscriber, tenant
 from notifykit.model.values import M, Who
@@ -298,7 +298,7 @@ def _message(row: tuple[Any, ...], version: StoredVersion, definition: Workflow[
         body=body or "",
         payload=payload if definition is None else definition.deserialize(payload),
         data=data or {},
-        transaction_id=given or encode_id("txn", event_id),
+        transaction_id=transaction_id(given, event_id),
         workflow=version.workflow.key,
         step=step_id(version.workflow, number),
         tags=tuple(version.workflow.tags),

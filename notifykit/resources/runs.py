@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from notifykit.errors import NotFoundError
-from notifykit.ids import decode_id, encode_id
+from notifykit.ids import decode_id, encode_id, transaction_id
 from notifykit.model.codes import RunStatus
 from notifykit.model.subscriber import public_id
 from notifykit.model.tables import event, run, subscriber
@@ -36,7 +36,7 @@ LISTING = Listing(
         "environment": run.c.environment == bindparam("environment"),
         "event": run.c.event == bindparam("event"),
         "subscriber": run.c.subscriber == bindparam("subscriber"),
-        "workflow": run.c.event.in_(select(event.c.id).where(event.c.workflow == bindparam("workflow"))),
+        "workflow": run.c.workflow == bindparam("workflow"),
         "status": any_of(run.c.status, "status"),
     },
 )
@@ -123,7 +123,7 @@ def _run(row: tuple[Any, ...], version: StoredVersion) -> Run:
     number, event_id, given, subscriber_id, _, status, reason, created_at, finished_at = row
     return Run(
         id=encode_id("run", number),
-        transaction_id=given or encode_id("txn", event_id),
+        transaction_id=transaction_id(given, event_id),
         subscriber_id=public_id(subscriber_id),
         workflow=version.workflow.key,
         version=version.hash,

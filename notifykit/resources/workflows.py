@@ -24,7 +24,10 @@ class Workflows(Namespace):
         self._registry = registry
 
     def register(self, *workflows: Workflow[Any, ...]) -> None:
-        """Check definitions at once; store them with the next unit if they are new.
+        """Check definitions at once; store them with the next trigger if they are new.
+
+        That trigger also makes them current: what processes without this code use. The same definition again changes
+        nothing.
 
         Args:
             *workflows: Definitions. None is registered if one is refused.

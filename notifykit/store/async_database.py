@@ -99,7 +99,7 @@ class AsyncDatabase(forks.Forked):
         """Prefer `open` and `bound`."""
         self._database = database
         self._runner = runner
-        self._turns = AsyncWriterLock(database.dialect.where)
+        self._writer_lock = AsyncWriterLock(database.dialect.where)
         self._home = Home(database.engine, own=database.own)
         forks.watch(self)
 
@@ -173,7 +173,7 @@ class AsyncDatabase(forks.Forked):
         return Opened(self, write)
 
     async def enter(self, hold: LockHolder, *, write: bool) -> Transaction:
-        """Wait for the turn where there is one, and begin; `arrive` comes before.
+        """Wait for the writer lock where there is one, and begin; `arrive` comes before.
 
         Args:
             hold: Gets what is taken.
@@ -188,7 +188,7 @@ class AsyncDatabase(forks.Forked):
         opened: list[Connection] = []  # refers to it where the task is cancelled before it is told
         try:
             if self._database.needs_writer_lock(write):
-                await self._turns.take(hold)
+                await self._writer_lock.take(hold)
             await self._runner.run(lambda: opened.append(self._database.begin(write, hold)))
             return Transaction(opened[0], self._runner)
         except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
@@ -211,7 +211,7 @@ class AsyncDatabase(forks.Forked):
         if connection is None:
             return
         if hold.pid != os.getpid():
-            forks.look()  # while the turn can be seen to have been taken
+            forks.look()  # while the lock can be seen to have been taken
             forks.leave_to_parent(connection)
             if commit:
                 raise UnitError(FORKED)
@@ -224,7 +224,7 @@ class AsyncDatabase(forks.Forked):
         except BaseException:
             await self.give_up(hold)
             raise
-        self._turns.leave(hold)
+        self._writer_lock.leave(hold)
 
     async def give_up(self, hold: LockHolder) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
@@ -233,7 +233,7 @@ class AsyncDatabase(forks.Forked):
         else:
             for connection in hold.open():
                 forks.leave_to_parent(connection)
-        self._turns.leave(hold)
+        self._writer_lock.leave(hold)
 
     async def arrive(self) -> None:
         """Let go of connections that belong to a loop which is closed.
@@ -274,7 +274,7 @@ class AsyncDatabase(forks.Forked):
         hold = keeper.hold
         try:
             if self._database.needs_writer_lock(True):
-                await self._turns.take(hold)
+                await self._writer_lock.take(hold)
             await self._runner.run(lambda: self._database.make_ready(mode, hold=hold))
         finally:
             await self.give_up(hold)
@@ -288,9 +288,9 @@ class AsyncDatabase(forks.Forked):
 
     def after_fork(self) -> None:
         """In a child: no thread, and no lock that a task of the parent held."""
-        if self._turns.holder is not None:
+        if self._writer_lock.holder is not None:
             self._database.is_forked_inside = True
-        self._turns = AsyncWriterLock(self._database.dialect.where)
+        self._writer_lock = AsyncWriterLock(self._database.dialect.where)
         self._runner.after_fork()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import SingletonThreadPool
 
 from notifykit.errors import ConfigurationError, NotifyKitError, SchemaError, StorageError, UnitError
+from notifykit.settings import BESIDE_HOST
 from notifykit.store import engines, forks, schema
 from notifykit.store import pool_capacity as room
 from notifykit.store.dialect import Dialect
@@ -73,7 +74,7 @@ class Database(forks.Forked):
         self.closed = False
         self._ready = False
         self._seen = False
-        self._turns = WriterLock(self.dialect.where)
+        self._writer_lock = WriterLock(self.dialect.where)
         self._resting: LockHolder | None = None
         self.is_forked_inside = False
         self._end = self._at_the_end()
@@ -128,7 +129,7 @@ class Database(forks.Forked):
         return Transaction(self, write)
 
     def enter(self, hold: LockHolder, *, write: bool) -> Connection:
-        """Wait for the turn where there is one, and begin.
+        """Wait for the writer lock where there is one, and begin.
 
         Args:
             hold: Gets what is taken.
@@ -142,7 +143,7 @@ class Database(forks.Forked):
         forks.look()
         try:
             if self.needs_writer_lock(write):
-                self._turns.take(hold)
+                self._writer_lock.take(hold)
             return self.begin(write, hold)
         except BaseException:
             self.give_up(hold)
@@ -162,7 +163,7 @@ class Database(forks.Forked):
         if connection is None:
             return
         if hold.pid != os.getpid():
-            forks.look()  # while the turn can be seen to have been taken
+            forks.look()  # while the lock can be seen to have been taken
             forks.leave_to_parent(connection)
             if commit:
                 raise UnitError(FORKED)
@@ -171,7 +172,7 @@ class Database(forks.Forked):
             self.commit(connection)
         else:
             self.rollback(connection)
-        self._turns.leave(hold)
+        self._writer_lock.leave(hold)
 
     def give_up(self, hold: LockHolder) -> None:
         """Roll back and give back whatever a hold still has, wherever it was interrupted."""
@@ -180,7 +181,7 @@ class Database(forks.Forked):
         else:
             for connection in hold.open():
                 forks.leave_to_parent(connection)
-        self._turns.leave(hold)
+        self._writer_lock.leave(hold)
 
     def roll_back_all(self, hold: LockHolder) -> None:
         """Roll back every connection that a hold has open, or is to give back for those before it."""
@@ -188,8 +189,8 @@ class Database(forks.Forked):
             self.rollback(connection)
 
     def needs_writer_lock(self, write: bool) -> bool:
-        """Whether a transaction waits for its turn: SQLite has one writer, and one connection in memory."""
-        return self.dialect.name == "sqlite" and (write or not self._ready or self.is_shared)
+        """Whether a transaction waits for the writer lock: SQLite has one writer, and one connection in memory."""
+        return self.dialect.is_embedded and (write or not self._ready or self.is_shared)
 
     @property
     def is_ready(self) -> bool:
@@ -207,7 +208,7 @@ class Database(forks.Forked):
         return not room.is_full(self.engine.pool)
 
     def begin(self, write: bool, hold: LockHolder | None = None) -> Connection:
-        """Begin a transaction, the tables looked at before; the caller has its turn and ends it.
+        """Begin a transaction, the tables looked at before; the caller has the writer lock and ends it.
 
         Args:
             write: Whether the transaction may write.
@@ -301,7 +302,7 @@ class Database(forks.Forked):
         found = self._found(joined)
         if found == schema.HEAD:
             # What the host made in the transaction that it is in may be rolled back yet: that is not remembered.
-            self._seen = self.dialect.is_settled(joined)
+            self._seen = self.dialect.is_committed(joined)
             return True
         if self._is_only(joined):
             schema.refuse(found, self.dialect, self.migrate_mode)
@@ -320,7 +321,9 @@ class Database(forks.Forked):
         if self._ready:
             return
         try:
-            self.make_ready(patient=False)  # without a turn: its holder may wait for this very host
+            self.make_ready(
+                wait=BESIDE_HOST.total_seconds()
+            )  # without the writer lock: its holder may wait for this very host
         except StorageError as error:
             if not is_crowded(error):
                 raise
@@ -366,30 +369,32 @@ class Database(forks.Forked):
         hold = LockHolder(self, sys._getframe())
         try:
             if self.needs_writer_lock(True):
-                self._turns.take(hold)
+                self._writer_lock.take(hold)
             self._undo_left(hold)
             self.make_ready(mode, hold=hold)
         finally:
             self.give_up(hold)
 
-    def make_ready(self, mode: Migrate | None = None, *, patient: bool = True, hold: LockHolder | None = None) -> None:
-        """Look at the tables and make them, whatever is known of them; the caller has its turn.
+    def make_ready(
+        self, mode: Migrate | None = None, *, wait: float | None = None, hold: LockHolder | None = None
+    ) -> None:
+        """Look at the tables and make them, whatever is known of them; the caller has the writer lock.
 
         Args:
             mode: As in `open`, for this once.
-            patient: Wait for other writers as long as usual.
+            wait: Seconds to wait for other writers; None: as long as usual.
             hold: Gets each connection.
         """
 
         @contextmanager
         def transaction(write: bool) -> Iterator[Connection]:
-            connection = self.dialect.connect(self.engine, write=write, patient=patient, hold=hold)
+            connection = self.dialect.connect(self.engine, write=write, wait=wait, hold=hold)
             try:
                 if not write:
                     self.dialect.check(connection)
                 if not self.own and not write:
                     self.dialect.prepare_host(connection)
-                with self.dialect.lock_timeout(connection, patient):
+                with self.dialect.lock_timeout(connection, wait):
                     yield connection
                     self.dialect.commit(connection)
             except BaseException as error:
@@ -418,10 +423,10 @@ class Database(forks.Forked):
 
     def before_fork(self) -> None:
         """Wait for those who write an SQLite file: in a child it would be locked for ever, by a thread not there."""
-        if self.dialect.name == "sqlite" and not self.engine.dialect.is_async:
+        if self.dialect.is_embedded and not self.engine.dialect.is_async:
             resting = LockHolder(self)
             try:
-                self._turns.take(resting)
+                self._writer_lock.take(resting)
             except UnitError:  # this very thread is in a transaction
                 return
             except StorageError as error:
@@ -432,13 +437,13 @@ class Database(forks.Forked):
     def after_fork_in_parent(self) -> None:
         """Let others write again."""
         if self._resting is not None:
-            self._turns.leave(self._resting)
+            self._writer_lock.leave(self._resting)
             self._resting = None
 
     def after_fork(self) -> None:
         """In a child: no connection, and no lock that a thread of the parent held."""
-        writer = self._turns.holder not in {None, self._resting}
-        self._turns, self._resting = WriterLock(self.dialect.where), None
+        writer = self._writer_lock.holder not in {None, self._resting}
+        self._writer_lock, self._resting = WriterLock(self.dialect.where), None
         self.dialect.after_fork()
         self._end.detach()
         self._end = self._at_the_end()
@@ -451,7 +456,7 @@ class Database(forks.Forked):
 
     @property
     def _is_memory(self) -> bool:
-        return self.dialect.name == "sqlite" and engines.is_memory(self.engine.url)
+        return self.dialect.is_embedded and engines.is_memory(self.engine.url)
 
     def _at_the_end(self) -> weakref.finalize[[Engine, int], Database]:
         """Dispose of an engine that nobody closed; a child that has not looked yet leaves its parent's alone."""

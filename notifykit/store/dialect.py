@@ -17,7 +17,7 @@ from sqlalchemy.pool import Pool
 from notifykit.errors import UnitError
 from notifykit.store.error_mapping import map_error
 from notifykit.store.joining import AUTOCOMMIT, commits_everything, refuse_moved
-from notifykit.store.statement import ExecutionContext, Prepared, Statement, prepare
+from notifykit.store.statement import ExecutionContext, Prepared, SetForm, Statement, prepare
 
 if TYPE_CHECKING:
     from notifykit.store.writer_lock import LockHolder
@@ -34,6 +34,8 @@ class Dialect:
 
     Attributes:
         name: `sqlite`, `postgresql` or `mariadb`.
+        is_embedded: Runs in the host's process: there is one writer, and who opens it may upgrade it.
+        set_form: How a set of values is one parameter.
         locking: Whether `SELECT ... FOR UPDATE` exists; statements with it compile to plain ones where it does not.
         where: The file or database, as errors name it; never with a password.
         rights: What a user needs who makes or changes the tables.
@@ -43,6 +45,8 @@ class Dialect:
 
     name = ""
     locking = True
+    is_embedded = False
+    set_form = SetForm()
     rights = "the right to write to the file and its folder"
     needs = rights
     remedy = (
@@ -70,10 +74,11 @@ class Dialect:
     def positional(self) -> SqlDialect:
         """SQLAlchemy's dialect with parameters by position: what tuples need."""
         if self._positional is None:
-            twin = copy.copy(self.core)
+            twin: Any = copy.copy(self.core)
             twin.paramstyle = POSITIONAL.get(twin.paramstyle, twin.paramstyle)
             twin.positional = True
             twin.identifier_preparer = twin.preparer(twin)
+            twin.notifykit_set_form = self.set_form
             self._positional = twin
         return self._positional
 
@@ -235,14 +240,14 @@ class Dialect:
     # Transactions of our own
 
     def connect(
-        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+        self, engine: Engine, *, write: bool, wait: float | None = None, hold: LockHolder | None = None
     ) -> Connection:
         """Check out a connection and begin a transaction on it.
 
         Args:
             engine: Our own, or the host's.
             write: Whether the transaction may write.
-            patient: Wait for other writers as long as usual.
+            wait: Seconds to wait for other writers; None: as long as usual.
             hold: Gets the connection before anything is begun on it.
 
         Raises:
@@ -252,7 +257,7 @@ class Dialect:
         if hold is not None:
             hold.connection = connection
         try:
-            self.begin(connection, write=write, patient=patient)
+            self.begin(connection, write=write, wait=wait)
         except BaseException:
             try:
                 connection.close()
@@ -262,13 +267,13 @@ class Dialect:
             raise
         return connection
 
-    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+    def begin(self, connection: Connection, *, write: bool, wait: float | None) -> None:
         """Begin a transaction on a connection that was checked out for it."""
         connection.begin()
 
     @contextmanager
-    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
-        """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
+    def lock_timeout(self, connection: Connection, wait: float | None) -> Iterator[None]:
+        """Wait for other writers as long as usual, or so many seconds, while the block lasts."""
         yield
 
     def commit(self, connection: Connection) -> None:
@@ -321,7 +326,7 @@ class Dialect:
         """Be the only process that makes or changes the tables, at least until what was done is visible to all."""
         yield
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Whether the tables that a host's transaction sees are there whatever becomes of that transaction."""
         raise NotImplementedError
 

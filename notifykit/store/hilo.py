@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,15 +16,13 @@ from notifykit.store.dialect import Dialect
 from notifykit.store.joining import refuse_driver_mode
 from notifykit.store.statement import ExecutionContext
 
-IMPATIENT = timedelta(seconds=2)
-"""How long to wait for others' locks while the host's own transaction is open: it may be what holds them."""
 FIRST_ID = 2
 """1 is the default organization's and environment's."""
 
 
-def lock_seconds(patient: bool) -> int:
+def lock_seconds(wait: float | None) -> int:
     """How long a change of the tables waits for the locks of others; the servers' own answer is a day, or for ever."""
-    return int((BUSY_TIMEOUT if patient else IMPATIENT).total_seconds())
+    return int(BUSY_TIMEOUT.total_seconds() if wait is None else wait)
 
 
 class HiLoDialect(Dialect):
@@ -77,11 +74,11 @@ class HiLoDialect(Dialect):
         if self._commits_everything:
             refuse_driver_mode(connection, self.where)
 
-    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+    def begin(self, connection: Connection, *, write: bool, wait: float | None) -> None:
         """Begin a real transaction, whatever the host's engine is set to: a level of ours on the connection wins."""
         if self._commits_everything:
             connection.execution_options(isolation_level="READ COMMITTED")
-        super().begin(connection, write=write, patient=patient)
+        super().begin(connection, write=write, wait=wait)
 
     def after_fork(self) -> None:
         """Never hand out what the parent kept."""

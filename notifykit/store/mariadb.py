@@ -16,7 +16,7 @@ from notifykit.errors import ConfigurationError, StorageError
 from notifykit.model.base import UtcDateTime
 from notifykit.store.dialect import Rows
 from notifykit.store.hilo import HiLoDialect, lock_seconds
-from notifykit.store.statement import ExecutionContext
+from notifykit.store.statement import ExecutionContext, SetForm
 
 OLDEST = (10, 6)
 """The first with `SKIP LOCKED`."""
@@ -39,10 +39,23 @@ ODD_TABLES = (
 """A table of ours that knows no transactions."""
 
 
+class Lists(SetForm):
+    """Sets as lists in brackets, which the drivers write into the SQL."""
+
+    def bound(self, members: list[Any]) -> Any:
+        """A tuple; SQL has no empty list, and NULL is in none."""
+        return tuple(members) or (None,)
+
+    def contains(self, column: str, parameter: str, *, numbers: bool) -> str:
+        """Whether the list has the column's value."""
+        return f"{column} IN {parameter}"
+
+
 class MariadbDialect(HiLoDialect):
     """MariaDB 10.6 or later."""
 
     name = "mariadb"
+    set_form = Lists()
     rights = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE and DELETE on the database (GRANT ... ON ... TO ...)"
     needs = "SELECT, INSERT, UPDATE and DELETE on the database"
 
@@ -135,11 +148,11 @@ class MariadbDialect(HiLoDialect):
             )
 
     @contextmanager
-    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
-        """Wait for the locks of others as long as usual, or for a moment only; the session's own limits come back."""
+    def lock_timeout(self, connection: Connection, wait: float | None) -> Iterator[None]:
+        """Wait for the locks of others as long as usual, or so many seconds; the session's own limits come back."""
         read = f"SELECT {', '.join(f'@@{name}' for name in LOCK_WAITS)}"
         usual = tuple(connection.exec_driver_sql(read).one())
-        _set_waits(connection, (lock_seconds(patient),) * len(LOCK_WAITS))
+        _set_waits(connection, (lock_seconds(wait),) * len(LOCK_WAITS))
         try:
             yield
         finally:
@@ -147,7 +160,7 @@ class MariadbDialect(HiLoDialect):
                 connection.rollback()  # what was to be kept is committed; after a commit that failed nothing else runs
                 _set_waits(connection, usual)
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Always: a table is kept whatever becomes of the transaction that made it."""
         return True
 

@@ -46,7 +46,7 @@ class OwnPool(Pool):
         self._limit = None if max_overflow < 0 else pool_size + max_overflow
         self._idle: deque[ConnectionPoolEntry] = deque()
         self._places: weakref.WeakSet[Slot] = weakref.WeakSet()
-        self._bells = WaitQueue()
+        self._waiters = WaitQueue()
 
     def status(self) -> str:
         """How many connections there are."""
@@ -90,7 +90,7 @@ class OwnPool(Pool):
             deadline = deadline or now + self._timeout
             if now >= deadline:
                 raise TimeoutError(f"all {self._limit} connections were in use for {self._timeout:g} seconds")
-            self._bells.wait(min(LOOK, deadline - now), unless=self._has_room)
+            self._waiters.wait(min(LOOK, deadline - now), unless=self._has_room)
 
     def _place(self) -> Slot | None:
         place = Slot()
@@ -113,7 +113,7 @@ class OwnPool(Pool):
             record.close()
             info: Any = record.record_info
             info.pop(SLOT, None)
-        self._bells.notify_all()
+        self._waiters.notify_all()
 
 
 class KeptPool(StaticPool):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import NullType
 
 from notifykit.errors import ConfigurationError
 from notifykit.store.dialect import Rows
 from notifykit.store.error_mapping import map_error
 from notifykit.store.hilo import HiLoDialect, lock_seconds
-from notifykit.store.statement import ExecutionContext
+from notifykit.store.statement import ExecutionContext, SetForm
 
 if TYPE_CHECKING:
     from notifykit.store.writer_lock import LockHolder
@@ -31,10 +32,25 @@ SCHEMA_LOCK = 0x6E6F7469667900
 """The key of the advisory lock around changes of the tables."""
 
 
+class Arrays(SetForm):
+    """Sets as arrays; the cast is in the SQL, so the parameter has no type of its own."""
+
+    type = NullType()
+
+    def bound(self, members: list[Any]) -> Any:
+        """A list, which the driver makes an array of."""
+        return members
+
+    def contains(self, column: str, parameter: str, *, numbers: bool) -> str:
+        """Whether the array has the column's value."""
+        return f"{column} = ANY(CAST({parameter} AS {'BIGINT' if numbers else 'TEXT'}[]))"
+
+
 class PostgresDialect(HiLoDialect):
     """PostgreSQL, best with psycopg."""
 
     name = "postgresql"
+    set_form = Arrays()
     rights = "USAGE and CREATE on the schema (GRANT USAGE, CREATE ON SCHEMA ... TO ...) and ownership of the tables"
     needs = (
         "USAGE on the schema, SELECT, INSERT, UPDATE and DELETE on every table notifykit_*, and USAGE on the sequence "
@@ -68,7 +84,7 @@ class PostgresDialect(HiLoDialect):
         return [first for (first,) in self.fetch(connection, query, (blocks,))]
 
     def connect(
-        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+        self, engine: Engine, *, write: bool, wait: float | None = None, hold: LockHolder | None = None
     ) -> Connection:
         """Check out a connection and begin; a client that decodes nothing stops SQLAlchemy at its very first one.
 
@@ -76,7 +92,7 @@ class PostgresDialect(HiLoDialect):
             ConfigurationError: It is such a client.
         """
         try:
-            return super().connect(engine, write=write, patient=patient, hold=hold)
+            return super().connect(engine, write=write, wait=wait, hold=hold)
         except TypeError as error:
             if "bytes-like" not in str(error):
                 raise
@@ -97,12 +113,12 @@ class PostgresDialect(HiLoDialect):
         return f"{self.where} has the {side} encoding {encoding}, which cannot hold every text: {ENCODINGS[side]}."
 
     @contextmanager
-    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
-        """Wait for the locks of others as long as usual, or for a moment only, until the transaction ends."""
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds(patient)}s'")
+    def lock_timeout(self, connection: Connection, wait: float | None) -> Iterator[None]:
+        """Wait for the locks of others as long as usual, or so many seconds, until the transaction ends."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds(wait)}s'")
         yield
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Whether the version was written by a transaction before this one."""
         return bool(connection.exec_driver_sql("SELECT age(xmin) > 0 FROM notifykit_version").scalar())
 

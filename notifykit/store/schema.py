@@ -21,7 +21,10 @@ from notifykit.store.error_mapping import is_forbidden, is_trouble, map_error, r
 Migrate = Literal["auto", "always", "never"]
 Transaction = Callable[[bool], AbstractContextManager[Connection]]
 
-REVISIONS = {"0001": "notifykit.store.migrations.versions.v0001_first"}
+REVISIONS = {
+    "0001": "notifykit.store.migrations.versions.v0001_first",
+    "0002": "notifykit.store.migrations.versions.v0002_scope",
+}
 """Every version there was, oldest first, and the module whose `upgrade(op)` leads to it."""
 HEAD = next(reversed(REVISIONS))
 
@@ -137,7 +140,7 @@ def refuse(found: str | None, dialect: Dialect, migrate: Migrate) -> None:
         raise SchemaError(
             f"{dialect.where} {state(found)}, and migrate='never' makes none: call notify.migrate() once."
         )
-    if migrate == "auto" and found is not None and dialect.name != "sqlite":
+    if migrate == "auto" and found is not None and not dialect.is_embedded:
         raise SchemaError(
             f"{dialect.where} {state(found)}: call notify.migrate() once, when you deploy, or open the engine with "
             "migrate='always'."

@@ -31,8 +31,6 @@ Durability = Literal["normal", "full"]
 WRITE = "notifykit_write"
 """The execution option that makes a transaction on our own engine a writer from its start."""
 BUSY = int(BUSY_TIMEOUT.total_seconds() * 1000)
-IMPATIENT = 2000
-"""Milliseconds to wait for another writer while the host's own transaction is open: it may be the one."""
 WAIT: ContextVar[int] = ContextVar("notifykit_wait", default=BUSY)
 """Milliseconds that a connection which is being made, or begins, may wait for other writers."""
 NOT_IN_WAL = "notifykit_not_in_wal"
@@ -83,6 +81,7 @@ class SqliteDialect(Dialect):
 
     name = "sqlite"
     locking = False
+    is_embedded = True
     remedy = (
         "leave AUTOCOMMIT, `isolation_level=None` and `autocommit=True` out of the engine and its connect_args, or, "
         'with `isolation_level=None`, begin in a listener of the engine\'s "begin" event: '
@@ -152,7 +151,7 @@ class SqliteDialect(Dialect):
         after = int(self.fetch(unit.connection, TAKE, (count,))[0][0])
         return list(range(after - count, after))
 
-    def is_settled(self, connection: Connection) -> bool:
+    def is_committed(self, connection: Connection) -> bool:
         """Outside a transaction only: what one made itself cannot be told apart."""
         return not in_transaction(connection.connection.dbapi_connection)
 
@@ -161,7 +160,7 @@ class SqliteDialect(Dialect):
         connection.exec_driver_sql(START, (FIRST_ID,))
 
     def connect(
-        self, engine: Engine, *, write: bool, patient: bool = True, hold: LockHolder | None = None
+        self, engine: Engine, *, write: bool, wait: float | None = None, hold: LockHolder | None = None
     ) -> Connection:
         """Check out a connection and begin, but never disturb the host's own transaction on a shared one."""
         if self.own and write:
@@ -170,32 +169,32 @@ class SqliteDialect(Dialect):
             engine = self._writer
         elif not self.own and _host_is_inside(engine):
             raise UnitError(OPEN_TRANSACTION)
-        bound = None if hold is None else hold.wait
-        token = WAIT.set(IMPATIENT if not patient else BUSY if bound is None else int(bound * 1000))
+        seconds = hold.wait if wait is None and hold is not None else wait
+        token = WAIT.set(BUSY if seconds is None else int(seconds * 1000))
         try:
-            return super().connect(engine, write=write, patient=patient, hold=hold)
+            return super().connect(engine, write=write, wait=wait, hold=hold)
         finally:
             WAIT.reset(token)
 
-    def begin(self, connection: Connection, *, write: bool, patient: bool) -> None:
+    def begin(self, connection: Connection, *, write: bool, wait: float | None) -> None:
         """Begin: `BEGIN IMMEDIATE` for a writer, whatever mode the driver is in."""
         if connection.info.get(NOT_IN_WAL):
             connection.connection.invalidate(soft=True)  # it serves this once: the next one is to switch
         begin = self._begin if self.own else self._begin_on_host
-        with self.lock_timeout(connection, patient):
+        with self.lock_timeout(connection, wait):
             begin(connection, write)
 
     @contextmanager
-    def lock_timeout(self, connection: Connection, patient: bool) -> Iterator[None]:
-        """Wait for other writers as long as usual, or for a moment only, while the block lasts."""
-        wait = WAIT.get() if patient else IMPATIENT
-        if wait >= BUSY:
+    def lock_timeout(self, connection: Connection, wait: float | None) -> Iterator[None]:
+        """Wait for other writers as long as usual, or so many seconds, while the block lasts."""
+        most = WAIT.get() if wait is None else int(wait * 1000)
+        if most >= BUSY:
             yield
             return
         raw: Any = connection.connection.dbapi_connection
         usual = int(_pragma(raw, "PRAGMA busy_timeout")[0][0])
         try:
-            _pragma(raw, f"PRAGMA busy_timeout={wait}")
+            _pragma(raw, f"PRAGMA busy_timeout={most}")
             yield
         finally:
             # A connection that was given up in the block (SQLAlchemy closes it at a Ctrl-C) waits for nobody any more.

@@ -15,9 +15,7 @@ from sqlalchemy import ClauseElement, ColumnElement, Connection, Executable, Int
 from sqlalchemy import Dialect as SqlDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import NullType
-
-from notifykit.model.base import MARIADB
+from sqlalchemy.types import TypeEngine
 
 Processor = Callable[[Any], Any]
 
@@ -72,7 +70,7 @@ class Statement:
 
     Example:
         ```python
-        FIND = Statement(select(Event.id).where(Event.environment == bindparam("environment"), within(Event.id, "ids")))
+        FIND = Statement(select(Event.id).where(Event.environment == bindparam("environment"), any_of(Event.id, "ids")))
         rows = FIND.rows(unit, environment=1, ids=[1, 2, 3])
         ```
     """
@@ -149,28 +147,46 @@ def prepare(core: Executable, dialect: SqlDialect) -> Prepared:
     return Prepared(text, defaults, tuple((name, encode.get(name)) for name in names), tuple(decode))
 
 
+class SetForm:
+    """How a set of values is one parameter: JSON, where a database has nothing of its own.
+
+    `Dialect.set_form` says which one a database has; `prepare` finds it at SQLAlchemy's dialect.
+    """
+
+    type: TypeEngine[Any] = Text()
+    """The parameter's."""
+
+    def bound(self, members: list[Any]) -> Any:
+        """The set as the driver wants it."""
+        return to_json(members).decode()
+
+    def contains(self, column: str, parameter: str, *, numbers: bool) -> str:
+        """SQL that says whether the set has the column's value: a subquery, for a join would be planned outermost."""
+        return f"{column} IN (SELECT value FROM json_each({parameter}))"
+
+
+def form_of(dialect: SqlDialect) -> SetForm:
+    """The form of sets in one dialect."""
+    return cast("SetForm", getattr(dialect, "notifykit_set_form"))  # noqa: B009 (no attribute of SQLAlchemy's)
+
+
 class SetOf(TypeDecorator[Iterable[Any]]):
-    """A set of values in one parameter: JSON on SQLite, an array on PostgreSQL, a list in brackets on MariaDB."""
+    """A set of values in one parameter."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: SqlDialect) -> Any:
-        """No type of its own on PostgreSQL: `Within` casts the parameter to an array."""
-        return dialect.type_descriptor(NullType() if dialect.name == "postgresql" else Text())
+        """The parameter's type on one database."""
+        return dialect.type_descriptor(form_of(dialect).type)
 
     def process_bind_param(self, value: Iterable[Any] | None, dialect: SqlDialect) -> Any:
         """The set as the driver wants it."""
-        members = list(value or ())
-        if dialect.name == "postgresql":
-            return members
-        if dialect.name in MARIADB:
-            return tuple(members) or (None,)
-        return to_json(members).decode()
+        return form_of(dialect).bound(list(value or ()))
 
 
 class AnyOf(ColumnElement[bool]):
-    """`column IN (set)`, the set one parameter; a subquery always, never a join, which SQLite would plan outermost."""
+    """`column IN (set)`, the set one parameter."""
 
     inherit_cache = False
 
@@ -188,10 +204,5 @@ def any_of(column: Any, name: str) -> ColumnElement[bool]:
 @compiles(AnyOf)
 def _any_of(element: AnyOf, compiler: SQLCompiler, **kw: Any) -> str:
     column, bind = compiler.process(element.column, **kw), compiler.process(element.bind, **kw)
-    name = compiler.dialect.name
-    if name == "postgresql":
-        kind = "BIGINT" if isinstance(element.column.type.dialect_impl(compiler.dialect), Integer) else "TEXT"
-        return f"{column} = ANY(CAST({bind} AS {kind}[]))"
-    if name in MARIADB:
-        return f"{column} IN {bind}"
-    return f"{column} IN (SELECT value FROM json_each({bind}))"
+    numbers = isinstance(element.column.type.dialect_impl(compiler.dialect), Integer)
+    return form_of(compiler.dialect).contains(column, bind, numbers=numbers)

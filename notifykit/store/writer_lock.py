@@ -1,4 +1,4 @@
-"""Whose turn it is to write: one lock for each engine on SQLite, waited for before any connection is taken.
+"""Who may write: one lock for each engine on SQLite, waited for before any connection is taken.
 
 An exception from a signal handler may arrive between any two steps, also in the middle of giving back. So nothing here
 is believed because somebody promised to give it back: whoever wants it looks whether its holder is still there.
@@ -38,7 +38,7 @@ LOOK = 0.25
 """Seconds after which those who wait look whether the holder is still there."""
 CLOSER = 5
 """How many looks until one is closer, which takes as long as a garbage collection."""
-TURN = "turn"
+HOLDER = "holder"
 WITH = {"__enter__", "__exit__", "is_left"}
 """The functions that have a keeper in their hands: the last is `Hold`'s own, which may be interrupted as well."""
 
@@ -64,7 +64,7 @@ class LockHolder:
             traceback still refers to everything in it. It must not refer to a connection.
         is_of_task: Its task holds it, and nobody after that has ended.
         left: Holds whose holders were gone before: what they have open is rolled back before this one begins.
-        wait: Seconds to wait for others, for the turn and for SQLite's lock each; None: as long as usual.
+        wait: Seconds to wait for others, for this lock and for SQLite's lock each; None: as long as usual.
     """
 
     __slots__ = ("_connection", "_keeper", "frame", "is_of_task", "left", "owner", "pid", "wait")
@@ -145,20 +145,20 @@ class WaitQueue:
         self._waiting: deque[threading.Lock] = deque()
 
     def wait(self, seconds: float, *, unless: Callable[[], bool]) -> None:
-        """Wait for a ring.
+        """Wait to be released.
 
         Args:
             seconds: At most.
-            unless: Asked once this thread would be rung for: it may be free already.
+            unless: Asked once this thread would be released: it may be free already.
         """
-        bell = threading.Lock()
-        bell.acquire()
-        self._waiting.append(bell)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiting.append(waiter)
         if not unless():
-            bell.acquire(timeout=seconds)
+            waiter.acquire(timeout=seconds)
         try:
-            self._waiting.remove(bell)
-        except ValueError:  # it rang
+            self._waiting.remove(waiter)
+        except ValueError:  # it was released
             return
 
     def notify_all(self) -> None:
@@ -180,14 +180,14 @@ class WriterLock:
             where: The file or database, as errors name it.
         """
         self.where = where
-        self._seat: dict[str, LockHolder] = {}  # taken by `setdefault`, in one step that nothing tears
-        self._bells = WaitQueue()
+        self._held_by: dict[str, LockHolder] = {}  # taken by `setdefault`, in one step that nothing tears
+        self._waiters = WaitQueue()
         self._evicting = threading.RLock()
 
     @property
     def holder(self) -> LockHolder | None:
         """Who holds it."""
-        return self._seat.get(TURN)
+        return self._held_by.get(HOLDER)
 
     def take(self, hold: LockHolder) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
@@ -201,7 +201,7 @@ class WriterLock:
         """
         seconds = SECONDS if hold.wait is None else hold.wait
         deadline, looks = None, 0
-        while (holder := self._seat.setdefault(TURN, hold)) is not hold:
+        while (holder := self._held_by.setdefault(HOLDER, hold)) is not hold:
             is_mine, looks = holder.owner[0] == hold.owner[0], looks + 1
             if holder.is_gone() or ((is_mine or looks == CLOSER) and holder.is_left()):
                 self._evict(holder, hold)
@@ -212,19 +212,19 @@ class WriterLock:
             deadline = deadline or now + seconds
             if now >= deadline:
                 raise StorageError(WAITED.format(where=self.where, owner="thread", seconds=seconds)) from TimeoutError()
-            self._bells.wait(min(LOOK, deadline - now), unless=lambda: not self._seat)
+            self._waiters.wait(min(LOOK, deadline - now), unless=lambda: not self._held_by)
 
     def leave(self, hold: LockHolder) -> None:
         """Give the lock back; nothing happens to who does not hold it."""
-        if self._seat.get(TURN) is hold:
-            del self._seat[TURN]
-        self._bells.notify_all()
+        if self._held_by.get(HOLDER) is hold:
+            del self._held_by[HOLDER]
+        self._waiters.notify_all()
 
     def _evict(self, gone: LockHolder, hold: LockHolder) -> None:
         with self._evicting:
-            if self._seat.get(TURN) is gone:
+            if self._held_by.get(HOLDER) is gone:
                 hold.left.append(gone)
-                self._seat[TURN] = hold
+                self._held_by[HOLDER] = hold
 
 
 class AsyncWriterLock:
@@ -245,27 +245,27 @@ class AsyncWriterLock:
         self.holder: LockHolder | None = None
         self._waiting: deque[tuple[LockHolder, asyncio.Future[None]]] = deque()
 
-    async def take(self, hold: LockHolder, *, patient: bool = False) -> None:
+    async def take(self, hold: LockHolder, *, for_ever: bool = False) -> None:
         """Hold the lock; what a holder who is gone has left open is then the caller's to give back.
 
         Args:
             hold: The caller's.
-            patient: Wait for ever; else as long as the hold says.
+            for_ever: Wait without a limit; else as long as the hold says.
 
         Raises:
             UnitError: This task holds it already.
             StorageError: It did not come free in time.
         """
         if not self._has_taken(hold):
-            await self._wait(hold, None if patient else SECONDS if hold.wait is None else hold.wait)
+            await self._wait(hold, None if for_ever else SECONDS if hold.wait is None else hold.wait)
 
     @asynccontextmanager
-    async def taken(self, *, patient: bool = False) -> AsyncIterator[None]:
+    async def taken(self, *, for_ever: bool = False) -> AsyncIterator[None]:
         """Hold the lock for as long as a block lasts; see `take`."""
         keeper = _Keeper()
         hold = LockHolder(keeper)
         try:
-            await self.take(hold, patient=patient)
+            await self.take(hold, for_ever=for_ever)
             yield
         finally:
             self.leave(hold)
@@ -276,9 +276,9 @@ class AsyncWriterLock:
             if self.holder is not hold:
                 return
             while self._waiting:
-                self.holder, turn = self._waiting.popleft()
+                self.holder, future = self._waiting.popleft()
                 try:
-                    turn.get_loop().call_soon_threadsafe(_wake, turn)
+                    future.get_loop().call_soon_threadsafe(_wake, future)
                 except RuntimeError:  # that loop is closed, and its task with it
                     continue
                 return
@@ -298,8 +298,8 @@ class AsyncWriterLock:
 
     async def _wait(self, hold: LockHolder, seconds: float | None) -> None:
         deadline = None if seconds is None else monotonic() + seconds
-        turn = asyncio.get_running_loop().create_future()
-        mine = (hold, turn)
+        future = asyncio.get_running_loop().create_future()
+        mine = (hold, future)
         self._waiting.append(mine)
         try:
             for looks in count():
@@ -311,7 +311,7 @@ class AsyncWriterLock:
                     raise StorageError(
                         WAITED.format(where=self.where, owner="task", seconds=seconds)
                     ) from TimeoutError()
-                await asyncio.wait([turn], timeout=LOOK if deadline is None else min(LOOK, deadline - monotonic()))
+                await asyncio.wait([future], timeout=LOOK if deadline is None else min(LOOK, deadline - monotonic()))
         except BaseException:
             self._give_up(mine)
             raise
@@ -331,6 +331,6 @@ class _Keeper:
     """Something whose end can be seen."""
 
 
-def _wake(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,4 +1,4 @@
-"""Where a notifier of the awaited engine stands: the three places of `context`, with the loop left free in between."""
+"""Where units of the awaited engine come from: the three kinds of `contexts`, with the loop left free in between."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifykit.clock import Clock, SystemClock
 from notifykit.errors import NotifyKitError, StorageError, UnitError
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
@@ -30,7 +31,6 @@ from notifykit.unit_of_work.context_base import (
     TransactionContextBase,
     dropping_events,
     refuse_both,
-    scope,
 )
 from notifykit.unit_of_work.pull_buffer import PullBuffer
 from notifykit.unit_of_work.reentry import Entered, check
@@ -52,7 +52,7 @@ class AsyncNamespace(Generic[N]):
     _kind: ClassVar[type[Namespace]]
 
     def __init__(self, context: AsyncTransactionContext, *given: Any) -> None:
-        """Stand somewhere.
+        """Run verbs in a context.
 
         Args:
             context: Where units come from.
@@ -71,7 +71,7 @@ class AsyncNamespace(Generic[N]):
 
 
 class AsyncTransactionContext(TransactionContextBase["AsyncDatabase", "AsyncTransactionContext"]):
-    """Where a notifier of the awaited engine stands."""
+    """Where the units of an awaited notifier come from."""
 
     def joined(self, *, write: bool) -> AbstractAsyncContextManager[RunsInUnit]:
         """A unit, for as long as the block lasts.
@@ -138,7 +138,7 @@ class AsyncAutocommitContext(AsyncTransactionContext):
         """
 
         async def once() -> T:
-            async with AsyncUnitBlock(self, _runs_in, write=write, settled=is_last, wait=wait, is_last=is_last) as runs:
+            async with AsyncUnitBlock(self, _runs_in, write=write, flushed=is_last, wait=wait, is_last=is_last) as runs:
                 return await runs(work)
 
         return await self._again(work, once)
@@ -160,20 +160,20 @@ class AsyncAutocommitContext(AsyncTransactionContext):
 
     def scoped(self, tenant: str | None) -> AsyncAutocommitContext:
         """The same in one tenant's scope."""
-        return AsyncAutocommitContext(self.runtime, scope(self.tenant, tenant))
+        return AsyncAutocommitContext(self.runtime, self.scope.of_tenant(tenant))
 
     def within(self, host: object) -> AsyncExternalContext:
         """Inside the host's transaction."""
-        return AsyncExternalContext(self.runtime, host, self.tenant)
+        return AsyncExternalContext(self.runtime, host, self.scope)
 
     def transaction(self, notifier: Callable[[AsyncTransactionContext], D]) -> AbstractAsyncContextManager[D]:
         """A notifier in a transaction of its own, committed at the end of the block."""
-        turn = AsyncVerbLock()
+        verbs = AsyncVerbLock()
 
         def given(unit: Unit, transaction: Transaction) -> D:
-            return notifier(AsyncManagedContext(self.runtime, unit, transaction, turn))
+            return notifier(AsyncManagedContext(self.runtime, unit, transaction, verbs))
 
-        return AsyncUnitBlock(self, given, write=True, turn=turn)
+        return AsyncUnitBlock(self, given, write=True, verbs=verbs)
 
     async def flush_deferred(self) -> None:
         """Run or drop the effects of host transactions that have ended since the last call."""
@@ -181,7 +181,7 @@ class AsyncAutocommitContext(AsyncTransactionContext):
             return
         for pending in ended(self.runtime):
             try:
-                async with AsyncUnitBlock(self, _runs_in, write=False, settled=True) as runs:
+                async with AsyncUnitBlock(self, _runs_in, write=False, flushed=True) as runs:
                     happened = await runs(pending.happened)
             except NotifyKitError:
                 self.runtime.pending.append(pending)  # the database cannot be asked now
@@ -210,39 +210,39 @@ class AsyncManagedContext(AsyncTransactionContext):
     """In a transaction that `transaction()` opened."""
 
     def __init__(
-        self, runtime: Runtime[AsyncDatabase], unit: Unit, transaction: Transaction, turn: AsyncVerbLock
+        self, runtime: Runtime[AsyncDatabase], unit: Unit, transaction: Transaction, verbs: AsyncVerbLock
     ) -> None:
-        """Stand in an open unit."""
-        super().__init__(runtime, unit.tenant)
+        """Join an open unit."""
+        super().__init__(runtime, unit.scope)
         self._unit = unit
         self._transaction = transaction
-        self._turn = turn
+        self._verbs = verbs
 
     @asynccontextmanager
     async def joined(self, *, write: bool) -> AsyncIterator[RunsInUnit]:
         """The open transaction; one verb after the other if several tasks ask."""
-        async with self._turn.taken():
-            if self._turn.ended:
+        async with self._verbs.taken():
+            if self._verbs.ended:
                 raise UnitError(ENDED)
             with dropping_events(self._unit.effects):
                 yield _runs_in(self._unit, self._transaction)
 
     def scoped(self, tenant: str | None) -> AsyncManagedContext:
         """The same transaction in one tenant's scope."""
-        unit = replace(self._unit, tenant=scope(self.tenant, tenant))
-        return AsyncManagedContext(self.runtime, unit, self._transaction, self._turn)
+        unit = replace(self._unit, scope=self.scope.of_tenant(tenant))
+        return AsyncManagedContext(self.runtime, unit, self._transaction, self._verbs)
 
 
 class AsyncExternalContext(AsyncTransactionContext):
     """In the host's transaction, which the host ends."""
 
-    def __init__(self, runtime: Runtime[AsyncDatabase], host: object, tenant: str | None = None) -> None:
-        """Stand in a session or connection of the host's.
+    def __init__(self, runtime: Runtime[AsyncDatabase], host: object, scope: Scope = DEFAULT_SCOPE) -> None:
+        """Join a session or connection of the host's.
 
         Raises:
             UnitError: It is neither, or of the sync kind.
         """
-        super().__init__(runtime, tenant)
+        super().__init__(runtime, scope)
         awaited(host)
         self._host = host
 
@@ -260,7 +260,7 @@ class AsyncExternalContext(AsyncTransactionContext):
             connection = await session.run_sync(lambda _: hosts.connection_of(runtime, host))
             await runtime.database.ready(connection, session.run_sync)
             await session.run_sync(hosts.flush)
-            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            unit = runtime.unit(connection, self.scope, joined=True)
             await session.run_sync(lambda _: forget_undone(runtime, unit))
 
             async def runs(work: Callable[[Unit], T]) -> T:
@@ -272,7 +272,7 @@ class AsyncExternalContext(AsyncTransactionContext):
 
     def scoped(self, tenant: str | None) -> AsyncExternalContext:
         """The same transaction in one tenant's scope."""
-        return AsyncExternalContext(self.runtime, self._host, scope(self.tenant, tenant))
+        return AsyncExternalContext(self.runtime, self._host, self.scope.of_tenant(tenant))
 
     def joining(self, session: object | None) -> AsyncTransactionContext:
         """Here, and nowhere else."""

@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from notifykit.store.async_database import Transaction
+from notifykit.model.scope import Scope
+from notifykit.store.async_database import AsyncDatabase, Transaction
 from notifykit.store.writer_lock import AsyncWriterLock, LockHolder, current_owner
 from notifykit.unit_of_work.after_commit import follow_awaited
 from notifykit.unit_of_work.reentry import enter, leave
+from notifykit.unit_of_work.runtime import Runtime
 from notifykit.unit_of_work.unit import Unit
 
-if TYPE_CHECKING:
-    from notifykit.unit_of_work.async_contexts import AsyncAutocommitContext
-
 D = TypeVar("D")
+
+
+class Autocommit(Protocol):
+    """Whose units are transactions of their own."""
+
+    @property
+    def runtime(self) -> Runtime[AsyncDatabase]:
+        """The engine's."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """What its units see."""
+        ...
+
+    async def flush_deferred(self) -> None:
+        """Run or drop the effects of host transactions that have ended."""
+        ...
 
 
 class AsyncUnitBlock(Generic[D]):
@@ -24,12 +41,12 @@ class AsyncUnitBlock(Generic[D]):
 
     def __init__(
         self,
-        context: AsyncAutocommitContext,
+        context: Autocommit,
         given: Callable[[Unit, Transaction], D],
         *,
         write: bool,
-        settled: bool = False,
-        turn: AsyncVerbLock | None = None,
+        flushed: bool = False,
+        verbs: AsyncVerbLock | None = None,
         wait: float | None = None,
         is_last: bool = False,
     ) -> None:
@@ -39,21 +56,21 @@ class AsyncUnitBlock(Generic[D]):
             context: Where.
             given: Makes what the block gets.
             write: Whether it may write.
-            settled: What follows transactions of the host has been looked at.
-            turn: Of the notifiers on it, which other tasks may use too; without one the block ends in the same task.
+            flushed: What follows transactions of the host has been looked at.
+            verbs: The lock of the notifiers on it, for other tasks too; without one the block ends in the same task.
             wait: Seconds to wait for others; None: as long as usual.
             is_last: Also after `close`.
         """
         self._context = context
         self._given = given
         self._write = write
-        self._settled = settled
+        self._flushed = flushed
         self._is_last = is_last
-        self._turn = turn
+        self._verbs = verbs
         self._database = context.runtime.database
         self._unit: Unit | None = None
         self._hold = LockHolder(self)
-        self._hold.is_of_task = turn is None
+        self._hold.is_of_task = verbs is None
         self._hold.wait = wait
 
     async def __aenter__(self) -> D:
@@ -61,13 +78,13 @@ class AsyncUnitBlock(Generic[D]):
         context, runtime, hold = self._context, self._context.runtime, self._hold
         if not self._is_last:
             runtime.check_open()
-        if not self._settled:
+        if not self._flushed:
             await context.flush_deferred()
         await self._database.arrive()
         try:
             enter(runtime, hold)
             transaction = await self._database.enter(hold, write=self._write)
-            self._unit = runtime.unit(transaction.connection, tenant=context.tenant)
+            self._unit = runtime.unit(transaction.connection, context.scope)
             return self._given(self._unit, transaction)
         except GeneratorExit:  # nobody awaits us any more: who comes next gives back what is left
             raise
@@ -80,8 +97,8 @@ class AsyncUnitBlock(Generic[D]):
     ) -> None:
         """End it; verbs that run in other tasks come first."""
         try:
-            if self._turn is not None:
-                await self._turn.end()
+            if self._verbs is not None:
+                await self._verbs.end()
             await self._database.leave(self._hold, commit=kind is None)
             leave(self._context.runtime, self._hold)
             self._hold.end()
@@ -111,7 +128,7 @@ class AsyncVerbLock:
     def __init__(self) -> None:
         """Be free."""
         self.ended = False
-        self._turns = AsyncWriterLock("this transaction")
+        self._verbss = AsyncWriterLock("this transaction")
 
     async def end(self) -> None:
         """Let no further verb in."""
@@ -121,9 +138,9 @@ class AsyncVerbLock:
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """Hold it; the task that holds it may take it again."""
-        there = self._turns.holder
+        there = self._verbss.holder
         if there is not None and there.owner == current_owner() and not there.is_gone():
             yield
             return
-        async with self._turns.taken(patient=True):
+        async with self._verbss.taken(for_ever=True):
             yield

@@ -1,4 +1,4 @@
-"""Where a notifier stands: what the places of both notifiers have in common."""
+"""What the transaction contexts of both notifiers have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from notifykit.errors import ConfigurationError, InputError, UnitError
+from notifykit.errors import ConfigurationError, UnitError
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.unit_of_work.pull_buffer import PullBuffer
 from notifykit.unit_of_work.runtime import D, Runtime
 from notifykit.unit_of_work.unit import Effects
@@ -21,12 +22,12 @@ ENDED = "the transaction of this notifier has ended: open another with `engine.t
 
 
 class TransactionContextBase(Generic[D, S]):
-    """Where a notifier stands: it opens a unit for a piece of work, or joins the one it is in."""
+    """Where units come from: opened for a piece of work, or the one that is open."""
 
-    def __init__(self, runtime: Runtime[D], tenant: str | None = None) -> None:
-        """Stand in one engine and scope."""
+    def __init__(self, runtime: Runtime[D], scope: Scope = DEFAULT_SCOPE) -> None:
+        """Belong to one engine and scope."""
         self.runtime: Runtime[D] = runtime
-        self.tenant = tenant
+        self.scope = scope
 
     @property
     def registry(self) -> Registry:
@@ -71,19 +72,3 @@ def refuse_both(url: str | None) -> None:
         raise ConfigurationError(
             "url and bind are both given: pass `bind=` to share the host's engine, or a URL, not both"
         )
-
-
-def scope(present: str | None, tenant: object) -> str | None:
-    """The tenant of a scope inside a scope.
-
-    Raises:
-        InputError: It is no tenant's identifier, or another than the one this scope has.
-    """
-    if tenant is None:
-        return present
-    if not isinstance(tenant, str) or not tenant.strip():
-        raise InputError(f"tenant: the identifier of a tenant is expected, not {tenant!r}", field="tenant")
-    wanted = tenant.strip()
-    if present not in {None, wanted}:
-        raise InputError(f"tenant: this notifier is scoped to {present!r} and cannot see {wanted!r}", field="tenant")
-    return wanted

@@ -1,4 +1,4 @@
-"""Where a notifier of the sync engine stands: on its own, in a transaction of its own, or in the host's."""
+"""Where units of the sync engine come from: each a transaction of its own, or all in ours or the host's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from notifykit.clock import Clock, SystemClock, pause
 from notifykit.errors import InputError, NotifyKitError, StorageError, UnitError
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.model.values import R
 from notifykit.providers import Integration
 from notifykit.signals import Signals
@@ -30,7 +31,6 @@ from notifykit.unit_of_work.context_base import (
     TransactionContextBase,
     dropping_events,
     refuse_both,
-    scope,
 )
 from notifykit.unit_of_work.reentry import Entered, check, enter, leave
 from notifykit.unit_of_work.retry_policy import RetryPolicy
@@ -52,7 +52,7 @@ Many: TypeAlias = Iterable[R]
 
 
 class TransactionContext(TransactionContextBase["Database", "TransactionContext"]):
-    """Where a notifier of the sync engine stands."""
+    """Where the units of a notifier come from."""
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do a piece of work in a unit.
@@ -117,28 +117,30 @@ class AutocommitContext(TransactionContext):
         *,
         write: bool,
         frame: FrameType,
-        settled: bool = False,
+        flushed: bool = False,
         wait: float | None = None,
         is_last: bool = False,
     ) -> T:
         opened = UnitBlock(
-            self, _same, write=write, frame=frame, settled=settled or is_last, wait=wait, is_last=is_last
+            self, _same, write=write, frame=frame, flushed=flushed or is_last, wait=wait, is_last=is_last
         )
         with opened as unit:
             return work(unit)
 
     def scoped(self, tenant: str | None) -> AutocommitContext:
         """The same in one tenant's scope."""
-        return AutocommitContext(self.runtime, scope(self.tenant, tenant))
+        return AutocommitContext(self.runtime, self.scope.of_tenant(tenant))
 
     def within(self, host: object) -> ExternalContext:
         """Inside the host's transaction."""
-        return ExternalContext(self.runtime, host, self.tenant)
+        return ExternalContext(self.runtime, host, self.scope)
 
     def transaction(self, notifier: Callable[[TransactionContext], D]) -> AbstractContextManager[D]:
         """A notifier in a transaction of its own, committed at the end of the block."""
-        turn = VerbLock()
-        return UnitBlock(self, lambda unit: notifier(ManagedContext(self.runtime, unit, turn)), write=True, turn=turn)
+        verbs = VerbLock()
+        return UnitBlock(
+            self, lambda unit: notifier(ManagedContext(self.runtime, unit, verbs)), write=True, verbs=verbs
+        )
 
     def flush_deferred(self) -> None:
         """Run or drop the effects of host transactions that have ended since the last call."""
@@ -146,7 +148,7 @@ class AutocommitContext(TransactionContext):
             return
         for pending in ended(self.runtime):
             try:
-                happened = self._once(pending.happened, write=False, frame=sys._getframe(), settled=True)
+                happened = self._once(pending.happened, write=False, frame=sys._getframe(), flushed=True)
             except NotifyKitError:
                 self.runtime.pending.append(pending)  # the database cannot be asked now
                 continue
@@ -180,8 +182,8 @@ class UnitBlock(Generic[D]):
         *,
         write: bool,
         frame: FrameType | None = None,
-        settled: bool = False,
-        turn: VerbLock | None = None,
+        flushed: bool = False,
+        verbs: VerbLock | None = None,
         wait: float | None = None,
         is_last: bool = False,
     ) -> None:
@@ -192,17 +194,17 @@ class UnitBlock(Generic[D]):
             given: Makes what the block gets.
             write: Whether it may write.
             frame: The running function without which nobody is in the block any more, where there is one.
-            settled: What follows transactions of the host has been looked at.
-            turn: Of the notifiers on it.
+            flushed: What follows transactions of the host has been looked at.
+            verbs: The lock of the notifiers on it.
             wait: Seconds to wait for others; None: as long as usual.
             is_last: Also after `close`.
         """
         self._context = context
         self._given = given
         self._write = write
-        self._settled = settled
+        self._flushed = flushed
         self._is_last = is_last
-        self._turn = turn
+        self._verbs = verbs
         self._database = context.runtime.database
         self._unit: Unit | None = None
         self._hold = LockHolder(self, frame, partial(_give_up, context.runtime, self._database))
@@ -214,12 +216,12 @@ class UnitBlock(Generic[D]):
         if not self._is_last:
             runtime.check_open()
         note_loop(runtime)
-        if not self._settled:
+        if not self._flushed:
             context.flush_deferred()
         try:
             enter(runtime, hold)
             connection = self._database.enter(hold, write=self._write)
-            self._unit = runtime.unit(connection, tenant=context.tenant)
+            self._unit = runtime.unit(connection, context.scope)
             return self._given(self._unit)
         except BaseException:
             _give_up(runtime, self._database, hold)
@@ -232,8 +234,8 @@ class UnitBlock(Generic[D]):
         runtime, hold = self._context.runtime, self._hold
         try:
             hold.frame = hold.frame or sys._getframe()
-            if self._turn is not None:
-                self._turn.end()
+            if self._verbs is not None:
+                self._verbs.end()
             self._database.leave(hold, commit=kind is None)
             leave(runtime, hold)
             hold.end()
@@ -271,35 +273,35 @@ class VerbLock:
 class ManagedContext(TransactionContext):
     """In a transaction that `transaction()` opened."""
 
-    def __init__(self, runtime: Runtime[Database], unit: Unit, turn: VerbLock) -> None:
-        """Stand in an open unit."""
-        super().__init__(runtime, unit.tenant)
+    def __init__(self, runtime: Runtime[Database], unit: Unit, verbs: VerbLock) -> None:
+        """Join an open unit."""
+        super().__init__(runtime, unit.scope)
         self._unit = unit
-        self._turn = turn
+        self._verbs = verbs
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do a piece of work in the open transaction; one after the other if several threads ask."""
-        with self._turn.lock:
-            if self._turn.ended:
+        with self._verbs.lock:
+            if self._verbs.ended:
                 raise UnitError(ENDED)
             with dropping_events(self._unit.effects):
                 return work(self._unit)
 
     def scoped(self, tenant: str | None) -> ManagedContext:
         """The same transaction in one tenant's scope."""
-        return ManagedContext(self.runtime, replace(self._unit, tenant=scope(self.tenant, tenant)), self._turn)
+        return ManagedContext(self.runtime, replace(self._unit, scope=self.scope.of_tenant(tenant)), self._verbs)
 
 
 class ExternalContext(TransactionContext):
     """In the host's transaction, which the host ends."""
 
-    def __init__(self, runtime: Runtime[Database], host: object, tenant: str | None = None) -> None:
-        """Stand in a session or connection of the host's.
+    def __init__(self, runtime: Runtime[Database], host: object, scope: Scope = DEFAULT_SCOPE) -> None:
+        """Join a session or connection of the host's.
 
         Raises:
             UnitError: It is neither, or of the awaited kind.
         """
-        super().__init__(runtime, tenant)
+        super().__init__(runtime, scope)
         hosts.blocking(host)
         self._host = host
 
@@ -313,7 +315,7 @@ class ExternalContext(TransactionContext):
 
     def scoped(self, tenant: str | None) -> ExternalContext:
         """The same transaction in one tenant's scope."""
-        return ExternalContext(self.runtime, self._host, scope(self.tenant, tenant))
+        return ExternalContext(self.runtime, self._host, self.scope.of_tenant(tenant))
 
     def joining(self, session: object | None) -> TransactionContext:
         """Here, and nowhere else."""
@@ -331,7 +333,7 @@ class ExternalContext(TransactionContext):
             connection = hosts.connection_of(runtime, host)
             runtime.database.ready(connection)
             hosts.flush(host)
-            unit = runtime.unit(connection, tenant=self.tenant, joined=True)
+            unit = runtime.unit(connection, self.scope, joined=True)
             forget_undone(runtime, unit)
             attached = partial(attach, runtime, host, connection, unit.effects)
             done = work(unit, attached)

@@ -113,11 +113,11 @@ def _path(url: sa.URL) -> str:
 
 
 def refusal(host: object, wanted: str) -> str:
-    """Why a notifier cannot stand in what it was given.
+    """Why a notifier cannot join what it was given.
 
     Args:
         host: What was given.
-        wanted: What this notifier can stand in.
+        wanted: What this notifier can join.
     """
     from sqlalchemy.ext import asyncio as awaited  # who never awaits does without it
 

@@ -14,6 +14,7 @@ from notifykit.clock import Clock, SystemClock
 from notifykit.errors import ConfigurationError, UnitError
 from notifykit.ids import new_owner
 from notifykit.model.codes import Channel
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.providers import Integration
 from notifykit.settings import ASYNC_CHUNK, CHUNK
 from notifykit.signals import Signals
@@ -98,12 +99,12 @@ class Runtime(forks.Forked, Generic[D]):
         """The owner of a claim, which no other claim has."""
         return f"{self.owner}-{next(self._claims)}"
 
-    def unit(self, connection: Connection, *, tenant: str | None = None, joined: bool = False) -> Unit:
+    def unit(self, connection: Connection, scope: Scope = DEFAULT_SCOPE, *, joined: bool = False) -> Unit:
         """A unit on a transaction that is open.
 
         Args:
             connection: The transaction's.
-            tenant: The identifier of the scope's tenant.
+            scope: What it sees.
             joined: The transaction is the host's.
         """
         return Unit(
@@ -113,7 +114,7 @@ class Runtime(forks.Forked, Generic[D]):
             self.registry,
             self.clock.now(),
             self.signals.listens,
-            tenant=tenant,
+            scope=scope,
             chunk=self.chunk,
             is_external=joined,
             stops=self.stops,

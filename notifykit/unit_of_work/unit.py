@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from notifykit.clock import Clock
 from notifykit.errors import UnitError
-from notifykit.model.organization import DEFAULT_ID
+from notifykit.model.scope import DEFAULT_SCOPE, Scope
 from notifykit.settings import CHUNK
 from notifykit.store.dialect import Dialect
 from notifykit.store.statement import Statement
@@ -57,8 +57,7 @@ class Unit:
         now: The instant of the unit.
         registry: The workflows of the engine and what is known of their stored versions.
         listens: Whether anybody observes a signal, by name; no event is built for nobody.
-        environment: The id of the environment.
-        tenant: The identifier of the scope's tenant, or None.
+        scope: What it sees of the tables: one environment, maybe one tenant.
         chunk: Runs a chunk.
         is_external: The transaction is the host's.
         dry: Nothing is written: a rehearsal.
@@ -73,8 +72,7 @@ class Unit:
     registry: Registry
     now: datetime
     listens: Callable[[str], bool] = lambda name: False
-    environment: int = DEFAULT_ID
-    tenant: str | None = None
+    scope: Scope = DEFAULT_SCOPE
     chunk: int = CHUNK
     is_external: bool = False
     dry: bool = False
@@ -82,6 +80,21 @@ class Unit:
     stored: dict[tuple[int, str], StoredVersion] = field(default_factory=dict)
     versions: dict[int, StoredVersion] = field(default_factory=dict)
     stops: Stops = field(default_factory=Stops)
+
+    @property
+    def environment(self) -> int:
+        """The id of the scope's environment."""
+        return self.scope.environment
+
+    @property
+    def tenant(self) -> str | None:
+        """The identifier of the scope's tenant, or None."""
+        return self.scope.tenant
+
+    def within_environment(self, environment: int) -> Unit:
+        """The same unit in the scope of a whole environment: due work is found in all, and done in its own."""
+        scope = Scope(environment)
+        return self if scope == self.scope else replace(self, scope=scope)
 
     def timestamp(self, value: datetime | None) -> Any:
         """A time as this database stores it, for rows that go to `insert_rows`."""
@@ -128,7 +141,7 @@ class Repeatable(Generic[T]):
 
 
 class UnitSource(Protocol):
-    """Where a notifier stands: it opens a unit for a piece of work, or joins the one it is in."""
+    """Where units come from: opened for a piece of work, or the one that is open."""
 
     def run(self, work: Callable[[Unit], T], *, write: bool) -> T:
         """Do the work in a unit."""
@@ -139,7 +152,7 @@ class Namespace:
     """Verbs on one noun. A method decorated with `verb` or `query` finds its unit in `self.unit`."""
 
     def __init__(self, context: UnitSource | None) -> None:
-        """Stand somewhere; None for the core of an awaited twin, which is only ever joined."""
+        """Belong to a context; None for the core of an awaited twin, which is only ever joined."""
         self._context = context
         self._unit: Unit | None = None
 
@@ -158,7 +171,7 @@ class Namespace:
 
 
 def verb(method: F) -> F:
-    """Run a method in a unit that may write: its own, or the one its notifier stands in."""
+    """Run a method in a unit that may write: its own, or the one that its notifier was opened in."""
     return _in_unit(method, write=True)
 
 
@@ -173,7 +186,7 @@ def _in_unit(method: F, *, write: bool) -> F:
         if self._unit is not None:
             return method(self, *args, **kwargs)
         if self._context is None:
-            raise UnitError("this namespace stands nowhere")
+            raise UnitError("this namespace belongs to no notifier")
         work = Repeatable(lambda unit: method(self.in_unit(unit), *args, **kwargs), (args, kwargs))
         return self._context.run(work, write=write)
 

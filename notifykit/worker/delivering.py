@@ -12,7 +12,7 @@ from notifykit.delivery.claim import ClaimRequest, ClaimResult, claim
 from notifykit.delivery.defer import defer
 from notifykit.delivery.record import Counts
 from notifykit.delivery.retry import retry_at
-from notifykit.lifecycle.jobs import ClaimedJob, Scope, due_calls
+from notifykit.lifecycle.jobs import ClaimedJob, WorkFilter, due_calls
 from notifykit.queries.versions import newer
 from notifykit.settings import FRUITLESS_CLAIMS, LOST_FIRST_EVERY
 from notifykit.texts import error_text, log
@@ -74,9 +74,9 @@ def _claim(state: DrainState, limit: int) -> Steps[ClaimResult]:
 def _claim_each(state: DrainState, limit: int) -> Steps[ClaimResult]:
     whole = ClaimResult()
     for lost in (False, True):
-        jobs: list[ClaimedJob] = yield RunInUnit(partial(_due, state.scope, limit, lost))
+        jobs: list[ClaimedJob] = yield RunInUnit(partial(_due, state.only, limit, lost))
         for job in jobs:
-            request = replace(_request(state, 1), scope=Scope(job=job[:2]))
+            request = replace(_request(state, 1), only=WorkFilter(job=job.id))
             try:
                 claimed: ClaimResult = yield RunInUnit(partial(claim, request=request))
                 whole.add(claimed)
@@ -100,13 +100,13 @@ def _request(state: DrainState, limit: int) -> ClaimRequest:
         at_once=max(state.concurrency - len(state.under_way), 1),
         since=state.runtime.stops.last,
         deadline=state.deadline,
-        scope=state.scope,
+        only=state.only,
         lost_first=state.claims % LOST_FIRST_EVERY == 0,
     )
 
 
-def _due(scope: Scope, limit: int, lost: bool, unit: Unit) -> list[ClaimedJob]:
-    return due_calls(unit, needs=needs(unit), limit=limit, scope=scope, without=newer(unit), lost=lost)
+def _due(only: WorkFilter, limit: int, lost: bool, unit: Unit) -> list[ClaimedJob]:
+    return due_calls(unit, needs=needs(unit), limit=limit, only=only, without=newer(unit), lost=lost)
 
 
 def _defer(job: ClaimedJob, problem: str, unit: Unit) -> Counts | None:

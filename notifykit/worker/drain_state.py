@@ -13,7 +13,7 @@ from notifykit.delivery.calls import Call
 from notifykit.delivery.record import Counts
 from notifykit.delivery.routing import Router
 from notifykit.errors import StorageError
-from notifykit.lifecycle.jobs import Scope
+from notifykit.lifecycle.jobs import WorkFilter
 from notifykit.settings import RECORD_GRACE
 from notifykit.store.error_mapping import is_crowded, is_of_the_work
 from notifykit.unit_of_work.runtime import Runtime
@@ -35,7 +35,7 @@ class DrainState:
     Attributes:
         runtime: The engine's.
         sizer: How many calls one claim takes.
-        scope: Only this work.
+        only: Only this work.
         deadline: When its budget is spent, by `clock.monotonic`; None: it has no budget.
         concurrency: How many calls at once.
         advanced: Runs that went on.
@@ -53,7 +53,7 @@ class DrainState:
 
     runtime: Runtime[Any]
     sizer: ClaimSizer
-    scope: Scope
+    only: WorkFilter
     deadline: float | None = None
     concurrency: int = 1
     advanced: int = 0

@@ -14,7 +14,7 @@ from typing import Any
 from notifykit.clock import monotonic
 from notifykit.delivery.waiting import waiting_for
 from notifykit.errors import InputError
-from notifykit.lifecycle.jobs import Scope, is_due, next_due
+from notifykit.lifecycle.jobs import WorkFilter, is_due, next_due
 from notifykit.queries.references import ABSENT, event_row
 from notifykit.queries.versions import newer
 from notifykit.results import DrainReport, TriggerResult
@@ -59,7 +59,7 @@ def drain(
         event = yield RunInUnit(partial(_event, _transaction_id(only)), write=False)
         if event == ABSENT:
             return DrainReport()
-    return (yield from _drain(DrainState(runtime, sizer, Scope(event), deadline, options.concurrency)))
+    return (yield from _drain(DrainState(runtime, sizer, WorkFilter(event), deadline, options.concurrency)))
 
 
 def finish(runtime: Runtime[Any]) -> Steps[None]:
@@ -68,7 +68,7 @@ def finish(runtime: Runtime[Any]) -> Steps[None]:
     Args:
         runtime: The engine's.
     """
-    state = DrainState(runtime, ClaimSizer(), Scope(), deadline=monotonic())
+    state = DrainState(runtime, ClaimSizer(), WorkFilter(), deadline=monotonic())
     state.unrecorded, runtime.unrecorded = runtime.unrecorded, []
     try:
         yield from record_at_close(state)
@@ -125,13 +125,13 @@ def _work_once(state: DrainState) -> Steps[Remaining | None]:
 
 def _look(state: DrainState, unit: Unit) -> tuple[bool, bool, Remaining | None]:
     """Whether runs are due to go on, and calls to be made; where none are, what is left."""
-    advances, calls = is_due(unit, needs=needs(unit), scope=state.scope, without=newer(unit))
+    advances, calls = is_due(unit, needs=needs(unit), only=state.only, without=newer(unit))
     is_idle = not (advances or calls or state.under_way or state.unrecorded)
     return advances, calls, _remaining(state, unit) if is_idle else None
 
 
 def _remaining(state: DrainState, unit: Unit) -> Remaining:
-    return Remaining(waiting_for(unit, state.router, state.scope.event), _next_due(unit))
+    return Remaining(waiting_for(unit, state.router, state.only.event), _next_due(unit))
 
 
 def _next(state: DrainState, unit: Unit) -> Remaining:

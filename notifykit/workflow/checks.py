@@ -8,8 +8,8 @@ from typing import Any
 from notifykit.errors import ConfigurationError, DefinitionError, nearest
 from notifykit.model.codes import CHANNELS
 from notifykit.settings import KEY_LENGTH, STEPS_LIMIT
+from notifykit.texts import unstorable
 from notifykit.workflow.definition import Workflow
-from notifykit.workflow.payload import check_text
 from notifykit.workflow.secret_fields import secret_fields
 from notifykit.workflow.serialization import read
 from notifykit.workflow.steps import Step, function_name
@@ -61,7 +61,7 @@ def key_problem(key: Any) -> str | None:
         return f"has {len(key)} characters; at most {KEY_LENGTH} are possible"
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in key):
         return f"must not hold control characters: {key!r}"
-    return check_text(key)
+    return unstorable(key)
 
 
 def _options(workflow: Workflow[Any, ...]) -> Iterator[str]:

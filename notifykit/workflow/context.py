@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, Generic, TypedDict, cast
 
 from pydantic_core import from_json, to_json
 
@@ -13,9 +13,20 @@ from notifykit.model.values import Json, M
 from notifykit.workflow.payload import plain
 from notifykit.workflow.payload_adapters import PayloadAdapter
 
-ROOTS = ("payload", "subscriber", "actor", "tenant", "steps")
-"""What templates, conditions and functions see."""
-TAKEN = ("status", "reason", "at")
+
+class TemplateScope(TypedDict):
+    """What templates, conditions and functions see of one run."""
+
+    payload: Json
+    subscriber: Json
+    actor: Json | None
+    tenant: Json | None
+    steps: Mapping[str, Mapping[str, Any]]
+
+
+ROOTS = tuple(TemplateScope.__annotations__)
+"""The names of it."""
+RESERVED = ("status", "reason", "at")
 """Fields of a custom step's record that its function may not return."""
 
 
@@ -64,7 +75,7 @@ def context_of(adapter: PayloadAdapter, scope: Mapping[str, Any], idempotency_ke
 
     Args:
         adapter: The payload's.
-        scope: What templates see: payload, subscriber, actor, tenant, steps.
+        scope: What templates see.
         idempotency_key: For custom steps.
     """
     copy = from_json(to_json({root: scope.get(root) for root in ROOTS}))
@@ -97,7 +108,7 @@ def fields_returned(step: str, returned: Any) -> dict[str, Any]:
             f"{where}: the function must return a mapping or None, not {type(returned).__name__}", field=where
         )
     fields, _ = plain(returned, where)
-    if taken := [name for name in TAKEN if name in fields]:
+    if taken := [name for name in RESERVED if name in fields]:
         raise InputError(
             f"{where}.{taken[0]}: this name is taken by the step's own record; return another",
             field=f"{where}.{taken[0]}",

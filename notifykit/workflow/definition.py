@@ -17,7 +17,7 @@ from notifykit.workflow.payload_adapters import PayloadAdapter, adapter_for
 from notifykit.workflow.serialization import from_dict, step_to_dict
 from notifykit.workflow.steps import Step
 
-DESCRIBED = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences")
+STATE = ("key", "payload", "steps", "name", "tags", "group", "active", "critical", "preferences", "templates")
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -47,6 +47,7 @@ class Workflow(Generic[M, P]):
         active: False refuses triggers with `trigger_not_active`.
         critical: Subscribers' choices are ignored; what `preferences` switches off stays off.
         preferences: Channels that are off (or on) unless a subscriber chooses otherwise.
+        templates: Named templates that those of its steps may include, import and extend; no option of hosts yet.
 
     Example:
         >>> from notifykit import InApp
@@ -94,6 +95,7 @@ class Workflow(Generic[M, P]):
         self.active = active
         self.critical = critical
         self.preferences: Mapping[Channel, bool] = dict(preferences or {})
+        self.templates: Mapping[str, str] = {}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, key: str | None = None) -> Workflow[Json, ...]:
@@ -156,6 +158,11 @@ class Workflow(Generic[M, P]):
         text = json.dumps(self.definition, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @functools.cached_property
+    def positions(self) -> Mapping[str, int]:
+        """By id, which of the steps it is."""
+        return {step.id: index for index, step in enumerate(self.steps)}
+
     def step(self, id: str) -> Step | None:
         """The step with an id, or None."""
         return next((step for step in self.steps if step.id == id), None)
@@ -188,7 +195,7 @@ class Workflow(Generic[M, P]):
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was described with; what was compiled from that has no place in a copy or a pickle."""
-        return {name: vars(self)[name] for name in DESCRIBED}
+        return {name: vars(self)[name] for name in STATE}
 
     def __repr__(self) -> str:
         """The key."""

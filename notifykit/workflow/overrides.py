@@ -1,4 +1,7 @@
-"""Overrides: what one trigger changes of its steps (D64)."""
+"""Overrides: what one trigger changes of its steps.
+
+Those of a channel that a delivery understands are checked, as a bad one would only be noticed when the message fails.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from notifykit.errors import InputError, nearest
 from notifykit.model.values import Json
-from notifykit.texts import label, quoted
+from notifykit.texts import is_email_address, label, quoted
 from notifykit.workflow.definition import Workflow
 from notifykit.workflow.payload import plain
 from notifykit.workflow.span import UNITS, problem
@@ -17,10 +20,8 @@ from notifykit.workflow.steps import Step
 Check = Callable[[Any, str], Any]
 """Takes a value and its path, gives what is kept of it, raises InputError."""
 
-ADDRESS = re.compile(r"[^\s,@\x00-\x1f\x7f-\x9f]+@[^\s,@\x00-\x1f\x7f-\x9f]+")
 HEADER_NAME = re.compile(r"[!-9;-~]+")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-ADDRESS_BYTES = 254
 HEADER_BYTES = 998
 STEPS = "steps"
 
@@ -51,7 +52,7 @@ def headline(value: Any, path: str) -> str:
 
 def address(value: Any, path: str) -> str:
     """One e-mail address."""
-    if not isinstance(value, str) or not ADDRESS.fullmatch(value) or len(value.encode()) > ADDRESS_BYTES:
+    if not is_email_address(value):
         wanted = "one local@domain without space, comma or control character is expected"
         raise refuse(path, f"{wanted}, not {quoted(value)}")
     return value
@@ -98,7 +99,7 @@ def unit(value: Any, path: str) -> str:
     return str(value)
 
 
-KNOWN: Mapping[str, Mapping[str, Check]] = {
+CHANGEABLE: Mapping[str, Mapping[str, Check]] = {
     "email": {
         "to": addresses,
         "cc": addresses,
@@ -115,19 +116,19 @@ KNOWN: Mapping[str, Mapping[str, Check]] = {
     "push": {"title": headline, "body": text, "data": mapping},
     "delay": {"amount": number, "unit": unit},
 }
-"""What is obeyed, by kind of step. Other keys name providers and are kept for the delivery."""
-KEPT: Mapping[str, frozenset[str]] = {
+"""What a trigger can change, by kind of step. Other keys name providers and are kept for the delivery."""
+PASSED_ON: Mapping[str, frozenset[str]] = {
     "email": frozenset({"senderName", "customData", "ipPoolName", "integrationIdentifier"}),
     "sms": frozenset({"to", "from", "customData", "integrationIdentifier"}),
     "chat": frozenset({"customData", "integrationIdentifier"}),
     "push": frozenset({"deviceTokens", "customData", "integrationIdentifier"}),
 }
-"""What the reference API knows besides; kept for the providers, which are what obeys it."""
+"""What the reference API knows besides; passed on to the providers, which are what obeys it."""
 ALIASES = {"replyTo": "reply_to", "content": "body"}
 
 
 def check(overrides: Any, workflow: Workflow[Any, ...]) -> Json | None:
-    """Overrides in the form in which they are kept; a wrong value under a known key is refused (D11).
+    """Overrides in the form in which they are kept; a wrong value under a known key is refused, never ignored.
 
     Args:
         overrides: Of a trigger: `{"email": {...}, "delay": {...}, "steps": {"mail": {...}}}`.
@@ -144,7 +145,7 @@ def check(overrides: Any, workflow: Workflow[Any, ...]) -> Json | None:
         if name == STEPS:
             kept[name] = _check_steps(value, path, workflow)
         else:
-            kept[name] = _check_kind(name, value, path) if name in KNOWN else value
+            kept[name] = _check_kind(name, value, path) if name in CHANGEABLE else value
     return kept or None
 
 
@@ -171,21 +172,21 @@ def _check_steps(value: Any, path: str, workflow: Workflow[Any, ...]) -> dict[st
         step = workflow.step(id)
         if step is None:
             raise refuse(f"{path}.{id}", f"there is no such step.{nearest(id, [each.id for each in workflow.steps])}")
-        kept[id] = _check_kind(step.kind, changes, f"{path}.{id}") if step.kind in KNOWN else changes
+        kept[id] = _check_kind(step.kind, changes, f"{path}.{id}") if step.kind in CHANGEABLE else changes
     return kept
 
 
 def _check_kind(kind: str, value: Any, path: str) -> dict[str, Any]:
-    known = KNOWN[kind]
+    checks = CHANGEABLE[kind]
     kept: dict[str, Any] = {}
     for written, content in mapping(value, path).items():
-        name = written if written in known else ALIASES.get(written, written)
-        if written in KEPT.get(kind, ()):
+        name = written if written in checks else ALIASES.get(written, written)
+        if written in PASSED_ON.get(kind, ()):
             kept[written] = content
             continue
-        if name not in known:
-            raise refuse(f"{path}.{written}", f"nothing of this name can be changed.{nearest(name, known)}")
-        kept[name] = known[name](content, f"{path}.{written}")
+        if name not in checks:
+            raise refuse(f"{path}.{written}", f"nothing of this name can be changed.{nearest(name, checks)}")
+        kept[name] = checks[name](content, f"{path}.{written}")
     if kind == "delay":
         _check_span(kept, path)
     return kept

@@ -9,7 +9,7 @@ from typing import Any
 
 from notifykit.errors import DefinitionError, InputError, nearest
 from notifykit.workflow.context import ROOTS
-from notifykit.workflow.span import moment
+from notifykit.workflow.span import utc_time
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Path:
                 return None
         return value
 
-    def moment(self, scope: Mapping[str, Any]) -> datetime:
+    def find_time(self, scope: Mapping[str, Any]) -> datetime:
         """The time that stands there, in UTC.
 
         Raises:
@@ -60,4 +60,4 @@ class Path:
         value = self.find(scope)
         if value is None:
             raise InputError(f"{self}: an ISO 8601 time is expected and missing", field=str(self))
-        return moment(value, str(self))
+        return utc_time(value, str(self))

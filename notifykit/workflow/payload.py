@@ -20,7 +20,7 @@ from pydantic_core import Url, from_json, to_json, to_jsonable_python
 
 from notifykit.errors import InputError
 from notifykit.settings import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from notifykit.texts import quoted
+from notifykit.texts import quoted, unstorable
 
 Problems = list[tuple[str, str]]
 """Refused values: the path of each and the end of a sentence about it."""
@@ -58,17 +58,6 @@ def plain(value: Mapping[str, Any], field: str) -> tuple[dict[str, Any], str]:
     if type(value) is not dict and not isinstance(value, Mapping):
         raise InputError(f"{field}: a mapping is expected, not {_name(value)}", field=field)
     return _plain(value, field)
-
-
-def check_text(text: str) -> str | None:
-    """Why a text cannot be stored, as the end of a sentence, or None."""
-    if "\0" in text:
-        return "NUL characters cannot be stored"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "half of a surrogate pair cannot be stored"
-    return None
 
 
 def has_suspects(text: bytes) -> bool:
@@ -149,7 +138,7 @@ class _Walk:
 
     def text(self, value: str, path: str) -> str:
         value = str.__str__(value)
-        if message := check_text(value):
+        if message := unstorable(value):
             self.refuse(path, message)
         return value
 
@@ -188,7 +177,7 @@ class _Walk:
                 self.refuse(path, f"the key {quoted(key)} is no text")
                 continue
             key = str.__str__(key)
-            if message := check_text(key):
+            if message := unstorable(key):
                 self.refuse(path, f"the key {quoted(key)}: {message}")
             else:
                 found[key] = self.walk(item, f"{path}.{key}", depth + 1)

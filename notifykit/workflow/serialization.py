@@ -170,7 +170,7 @@ def from_dict(data: Mapping[str, Any], key: str | None = None) -> dict[str, Any]
     given, _, bad = examined(data, "", limit=None)
     refusals = [Refusal(path.removeprefix("."), message, "") for path, message in bad]
     arguments: dict[str, Any] = {}
-    if isinstance(given, dict):
+    if isinstance(given, dict) and not refusals:
         owner = next((given[name] for name in KEY_NAMES if name in given), key)
         if key is not None:
             given = {name: value for name, value in given.items() if name not in KEY_NAMES} | {"key": key}

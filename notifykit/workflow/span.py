@@ -1,4 +1,4 @@
-"""Time spans and moments: what `Delay` waits for."""
+"""Time spans and points in time: what `Delay` waits for."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def after(start: datetime, span: Mapping[str, Any]) -> datetime:
     return start + _fixed(span)
 
 
-def moment(value: Any, field: str) -> datetime:
+def utc_time(value: Any, field: str) -> datetime:
     """A time given as ISO 8601 text with a time zone, in UTC.
 
     Args:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import notifykit as nk
+from notifykit.model.tables import workflow
 from notifykit.workflow.registry import Registry
 from tests.harness.both import Both
 from tests.harness.statements import Statements, statements
@@ -66,6 +68,16 @@ def test_what_was_not_active_is_active_again(notify: Both) -> None:
     deploy(notify, news("A"))
     notify.trigger("news", to="ada")
     assert body_by_key(notify) == "A"
+
+
+def test_the_row_says_what_the_current_version_says(notify: Both) -> None:
+    columns = sa.select(workflow.c.name, workflow.c.tags, workflow.c.active, workflow.c.critical)
+    for options in ({"name": "A"}, {"name": "B", "tags": ["x"], "active": False, "critical": True}, {"name": "A"}):
+        deploy(notify, news("A", **options))
+        notify.trigger("news", to="ada")
+        (row,) = notify.read(lambda connection: connection.execute(columns).all())
+        said = (options["name"], options.get("tags", []), options.get("active", True), options.get("critical", False))
+        assert tuple(row) == said
 
 
 def test_registering_other_code_in_one_process(notify: Both) -> None:

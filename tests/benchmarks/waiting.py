@@ -43,14 +43,14 @@ class Pending:
         self.clock.move(hours=1)
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("BEGIN IMMEDIATE")
-        runs = "SELECT run, row_number() OVER (ORDER BY run) AS place FROM notifykit_job"
+        runs = "SELECT subject, row_number() OVER (ORDER BY subject) AS place FROM notifykit_job"
         later = "UPDATE notifykit_job SET due_at = due_at + 1000 * place"
-        db.execute(f"{later} FROM ({runs}) AS at WHERE at.run = notifykit_job.run")
+        db.execute(f"{later} FROM ({runs}) AS at WHERE at.subject = notifykit_job.subject")
         for copy in range(1, pending // seed):
             _copied(db, "event", {"id": f"id + ({copy} << 40)"})
             _copied(db, "run", {"id": f"id + ({copy} << 40)", "event": f"event + ({copy} << 40)"})
             later = f"due_at + {copy} * {seed} * 1000"
-            _copied(db, "job", {"id": f"id + ({copy} << 46)", "run": f"run + ({copy} << 40)", "due_at": later})
+            _copied(db, "job", {"id": f"id + ({copy} << 46)", "subject": f"subject + ({copy} << 40)", "due_at": later})
         db.execute("COMMIT")
         db.close()
 

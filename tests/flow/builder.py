@@ -55,7 +55,7 @@ class Advanced:
     @property
     def waits(self) -> list[tuple[int, int, datetime, str]]:
         """Run, step, due time and function of every job."""
-        return [(wait.run, wait.step, wait.due_at, wait.needs) for wait in self.changes.waits]
+        return [(job.subject, job.step, job.due_at, job.needs) for job in self.changes.jobs]
 
 
 @dataclass
@@ -70,6 +70,8 @@ class Given:
     devices: list[tuple[str, int]] = field(default_factory=list)
     records: dict[str, Any] = field(default_factory=dict)
     fans_out: bool = False
+    event: EventContext | None = None
+    first: int = 100
     preview: bool = False
 
     def facts(self) -> Facts:
@@ -87,11 +89,11 @@ class Given:
         workflow: Any = nk.Workflow("w", steps=list(steps), **options)
         instant = Instant.of(NOW, "now")
         trace = TraceLog(instant)
-        event = EventContext(7, None, self.payload, overrides=self.overrides, fans_out=self.fans_out)
+        event = self.event or EventContext(7, None, self.payload, overrides=self.overrides, fans_out=self.fans_out)
         path = trace.start(self.records, has_message=False) if self.records else 0
         runs = RunColumns(
             StoredVersion(1, 1, workflow, workflow.hash),
-            ids=[100 + at for at in range(len(self.people))],
+            ids=[self.first + at for at in range(len(self.people))],
             events=[event] * len(self.people),
             subscribers=list(self.people),
             payloads=[self.own.get(at) for at in range(len(self.people))],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import notifykit as nk
+from notifykit.flow.run_columns import EventContext
 from notifykit.model.codes import JobKind, MessageStatus
 from tests.flow.builder import NOW, Given, person
 
@@ -75,12 +76,25 @@ def test_a_text_that_cannot_be_rendered_fails_the_step(stop: bool, status: str, 
     assert done.record("bell")["status"] == "failed"
 
 
+def test_texts_of_one_event_and_step_that_differ_are_kept_apart() -> None:
+    event = EventContext(7, None, {}, fans_out=True)
+    english, german = nk.InApp("bell", body="Hello"), nk.InApp("bell", body="Hallo")
+    done = [
+        Given(people=[person(first), person(first + 1)], event=event, first=first).advance(step)
+        for first, step in ((100, english), (200, german), (300, english))
+    ]
+    contents = {row[0]: row[2] for each in done for row in each.changes.contents}
+    assert contents == {100 << 6: "Hello", 200 << 6: "Hallo"}
+    shown = [[contents[row[6]] for row in each.changes.messages] for each in done]
+    assert shown == [["Hello"] * 2, ["Hallo"] * 2, ["Hello"] * 2]
+
+
 def test_a_message_to_the_outside_is_queued_with_its_job() -> None:
     done = Given().advance(MAIL, BELL, position=0, active=True)
     ((number, *_, status, _, _), *_) = done.changes.messages
     assert (number, status) == (100 << 6, MessageStatus.QUEUED)
-    (job,) = done.changes.waits
-    assert (job.kind, job.run, job.step, job.message, job.due_at) == (JobKind.DELIVER, 100, 0, number, NOW)
+    (job,) = done.changes.jobs
+    assert (job.kind, job.subject, job.step, job.message, job.due_at) == (JobKind.DELIVER, 100, 0, number, NOW)
     assert done.told()[0] == ("mail", "message_queued", None)
     assert done.record("mail")["delivery"] == "queued"
 
@@ -108,7 +122,7 @@ def test_a_run_waits_for_a_step_that_may_stop_it() -> None:
 def test_who_has_no_address_skips_the_step(step: nk.Step, facts: dict[str, Any], reason: str) -> None:
     done = Given(people=[person(1, **facts)]).advance(step)
     assert done.told() == [(step.id, "message_skipped", "no_address")]
-    assert (done.rule(), done.record(step.id)["status"], done.changes.waits) == (reason, "skipped", [])
+    assert (done.rule(), done.record(step.id)["status"], done.changes.jobs) == (reason, "skipped", [])
 
 
 def test_an_address_that_the_trigger_adds_is_one() -> None:
@@ -195,6 +209,7 @@ def test_a_delay_until_a_time_waits_only_while_it_is_to_come(minutes: int, waits
     assert done.waits == ([(100, 0, at, "")] if waits else [])
     assert done.record("wait")["duration"] == (60.0 if waits else 0.0)
     assert done.record("wait")["status"] == ("waiting" if waits else "waited")
+    assert len(done.changes.messages) == (0 if waits else 1)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +226,7 @@ def test_a_delay_without_a_time_fails(payload: dict[str, Any], problem: str, sto
     )
     assert done.told()[0] == ("wait", "step_failed", problem)
     assert (done.status(), done.changes.steps[0]) == (("failed", 0) if stop else ("completed", 2))
+    assert len(done.changes.messages) == (0 if stop else 1)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +252,7 @@ def test_a_delay_until_a_time_keeps_it_unless_it_is_named() -> None:
 def test_a_function_that_runs_outside_is_waited_for() -> None:
     done = Given().advance(nk.Custom("score", lambda context: {}), nk.InApp("end", body="b"))
     assert done.waits == [(100, 0, NOW, "w/score")]
-    assert (done.changes.waits[0].kind, done.status(), done.told()) == (JobKind.CUSTOM, "waiting", [])
+    assert (done.changes.jobs[0].kind, done.status(), done.told()) == (JobKind.CUSTOM, "waiting", [])
 
 
 def test_a_pure_function_runs_on_the_way() -> None:

@@ -103,13 +103,16 @@ class Names:
             self.known["workflow_version"][row["id"]] = (
                 f"{self.known['workflow'].get(row['workflow'])}@{row['hash'][:12]}"
             )
+        self.events: dict[int, int] = {row["id"]: row["event"] for row in tables["run"]}
         for name in ("event", "run"):
             self.known[name].update({row["id"]: f"{name} {at}" for at, row in enumerate(tables[name], 1)})
 
     def of(self, kind: str, number: int) -> str:
         """What an id of one kind stands for."""
         if kind in {"message", "content"} and number:
-            return f"{self.of('run' if kind == 'message' else 'event', number >> 6)} step {number & 63}"
+            if kind == "content":  # known by the message that had it first, which is another one in another order
+                return f"{self.of('event', self.events.get(number >> 6, -1))} step {number & 63}"
+            return f"{self.of('run', number >> 6)} step {number & 63}"
         return self.known[kind].get(number, f"unknown {kind}")
 
     def text(self, value: str) -> str:
@@ -122,8 +125,10 @@ def _shown(table: str, row: dict[str, Any], names: Names, start: datetime) -> di
     shown: dict[str, Any] = {}
     for column, value in row.items():
         if column in {"id", "environment"}:
-            kind = "message" if table == "job" else table
+            kind = "message" if table == "job" else table  # made of the same run and step
             shown[column] = names.of(kind, value) if column == "id" and kind in REFERENCES.values() else None
+        elif (table, column) == ("job", "subject"):
+            shown[column] = names.of("run", value)
         elif column in REFERENCES and isinstance(value, int):
             shown[column] = names.of(REFERENCES[column], value)
         elif (table, column) in WORDS:

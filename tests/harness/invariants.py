@@ -29,18 +29,14 @@ _sent = attempt.c.outcome == AttemptClass.SENT.value
 
 HINTS = ("jobs that deliver a final message", "jobs that advance a finished run")
 """What a verb leaves where another unit had the job just then, and could do nothing with it any more: due work drops
-it. A second job of a run and step is of that kind too: the one of two that is not what the run waits for."""
+it."""
 ALWAYS: dict[str, Any] = {
     **{what: query for what, query in ORPHANS.items() if what not in HINTS},
     "waiting runs without a job of the step at which they stand": select(run.c.id).where(
         WAITING, ~exists().where(job.c.id == HERE)
     ),
-    "queued messages without a job that delivers them": select(message.c.id).where(
-        QUEUED, ~exists().where(job.c.message == message.c.id, job.c.kind == JobKind.DELIVER.value)
-    ),
-    "second jobs of a run and step and kind": select(job.c.id).group_by(job.c.id, job.c.kind).having(func.count() > 1),
     "jobs whose id is not their run's and step's": select(job.c.id).where(
-        job.c.id != job.c.run * 2**STEP_BITS + job.c.step
+        job.c.id != job.c.subject * 2**STEP_BITS + job.c.step
     ),
     "events whose recipients are not their runs": select(event.c.id).where(event.c.recipients != _runs),
     "attempts without a message": select(attempt.c.message).where(~exists().where(message.c.id == attempt.c.message)),
@@ -66,7 +62,7 @@ ALWAYS: dict[str, Any] = {
     "addresses of runs that are over": select(subscriber.c.id).where(
         subscriber.c.subscriber_id.like(EPHEMERAL + "%"),
         ~exists().where(run.c.subscriber == subscriber.c.id, WAITING),
-        ~exists().where(run.c.subscriber == subscriber.c.id, job.c.run == run.c.id),
+        ~exists().where(run.c.subscriber == subscriber.c.id, job.c.subject == run.c.id),
     ),
 }
 """True after every commit. Two messages of one run and step cannot be told: that is the primary key."""

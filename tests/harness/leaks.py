@@ -30,29 +30,48 @@ _undelivered = exists().where(
 )
 ORPHANS: dict[str, Any] = {
     "runs without an event": select(run.c.id).where(~exists().where(event.c.id == run.c.event)),
-    "jobs without a run": select(job.c.id).where(~exists().where(run.c.id == job.c.run)),
+    "jobs without a run": select(job.c.id).where(~exists().where(run.c.id == job.c.subject)),
     "messages without a run": select(message.c.id).where(
         ~exists().where(run.c.id == message.c.id.op(">>")(literal_column(str(STEP_BITS))))
     ),
-    "content without an event": select(content.c.id).where(
-        ~exists().where(event.c.id == content.c.id.op(">>")(literal_column(str(STEP_BITS))))
+    "content without the run that had it first": select(content.c.id).where(
+        ~exists().where(run.c.id == content.c.id.op(">>")(literal_column(str(STEP_BITS))))
     ),
     "messages without their content": select(message.c.id).where(
         message.c.content != 0, ~exists().where(content.c.id == message.c.content)
     ),
     "waiting runs that nothing wakes": select(run.c.id).where(
-        run.c.status == RunStatus.WAITING.value, ~exists().where(job.c.run == run.c.id), ~_undelivered
+        run.c.status == RunStatus.WAITING.value, ~exists().where(job.c.subject == run.c.id), ~_undelivered
     ),
     "jobs that advance a finished run": select(job.c.id).where(
         job.c.kind == JobKind.ADVANCE.value,
-        exists().where(run.c.id == job.c.run, run.c.status != RunStatus.WAITING.value),
+        exists().where(run.c.id == job.c.subject, run.c.status != RunStatus.WAITING.value),
     ),
     "queued messages without a job": select(message.c.id).where(
-        message.c.status == MessageStatus.QUEUED.value, ~exists().where(job.c.message == message.c.id)
+        message.c.status == MessageStatus.QUEUED.value, ~exists().where(job.c.id == message.c.id)
     ),
     "jobs that deliver a final message": select(job.c.id).where(
         job.c.kind == JobKind.DELIVER.value,
         ~exists().where(message.c.id == job.c.message, message.c.status == MessageStatus.QUEUED.value),
+    ),
+    "jobs of another environment than their run": select(job.c.id).where(
+        exists().where(run.c.id == job.c.subject, run.c.environment != job.c.environment)
+    ),
+    "messages of another environment than their run": select(message.c.id).where(
+        exists().where(
+            run.c.id == message.c.id.op(">>")(literal_column(str(STEP_BITS))),
+            run.c.environment != message.c.environment,
+        )
+    ),
+    "runs of another workflow, tenant or environment than their event": select(run.c.id).where(
+        exists().where(
+            event.c.id == run.c.event,
+            or_(
+                event.c.workflow != run.c.workflow,
+                event.c.tenant != run.c.tenant,
+                event.c.environment != run.c.environment,
+            ),
+        )
     ),
     "runs without a version": select(run.c.id).where(
         ~exists().where(event.c.id == run.c.event, version.c.id == event.c.version)

@@ -8,16 +8,17 @@ import pytest
 
 from notifykit.ids import step_key
 from notifykit.lifecycle import jobs as claiming
-from notifykit.lifecycle.jobs import ClaimedJob, Later, Scope
-from notifykit.model import Job, Run
+from notifykit.lifecycle.enqueuing import enqueue
+from notifykit.lifecycle.jobs import ClaimedJob, Later, WorkFilter
+from notifykit.model import Run
 from notifykit.model.codes import JobKind
+from notifykit.model.job import NewJob
 from notifykit.store.database import Database
 from notifykit.store.rows import insert_rows
 from notifykit.store.statement import Statement
 from notifykit.unit_of_work.unit import Unit
 from tests.store.conftest import NOW, unit_of
 
-COLUMNS = ("due_at", "id", "kind", "run", "message", "step", "needs", "owner", "attempt", "rescues")
 LEASE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
 
@@ -25,13 +26,7 @@ SECOND = timedelta(seconds=1)
 def put(
     unit: Unit, runs: Iterable[int], *, due: timedelta = -SECOND, kind: JobKind = JobKind.DELIVER, needs: str = ""
 ) -> None:
-    at = unit.timestamp(NOW + due)
-    insert_rows(
-        unit,
-        Job,
-        COLUMNS,
-        [(at, step_key(run, 1), kind.value, run, step_key(run, 1), 1, needs, "", 0, 0) for run in runs],
-    )
+    enqueue(unit, [NewJob(step_key(run, 1), 1, NOW + due, kind.value, run, 1, step_key(run, 1), needs) for run in runs])
 
 
 def claim(unit: Unit, owner: str = "me", **options: Any) -> list[ClaimedJob]:
@@ -44,7 +39,7 @@ def acknowledge(unit: Unit, done: list[ClaimedJob], later: Iterable[Later] = ())
     """End claims that still hold, as a record does."""
     later = list(later)
     held, _ = claiming.held(unit, [*done, *(each.job for each in later)], wait=True)
-    claiming.drop(unit, [job[:2] for job in done if job in held])
+    claiming.drop(unit, [job.id for job in done if job in held])
     claiming.free(unit, [each for each in later if each.job in held])
     return {job.id for job in held}
 
@@ -68,7 +63,7 @@ def test_what_is_due_is_claimed_in_order_and_once(database: Database) -> None:
             (2, 1, 0, None),
             (1, 1, 0, None),
         ]
-        assert first[0][:7] == (NOW - 2 * SECOND, step_key(2, 1), JobKind.DELIVER.value, 2, step_key(2, 1), 1, "")
+        assert first[0][:7] == (step_key(2, 1), NOW - 2 * SECOND, JobKind.DELIVER.value, 2, step_key(2, 1), 1, "")
     with unit_of(database) as unit:
         assert [job.run for job in claim(unit, "other", needs=["a/b", "shipped/pick"])] == [3, 7, 4]
         assert claim(unit, "third") == []
@@ -159,22 +154,22 @@ def test_due_advances_are_read_and_dropped_in_one_unit(database: Database) -> No
         put(unit, [3], kind=JobKind.ADVANCE, needs="w/s")
         put(unit, [4])
         found = claiming.due_advances(unit, needs=[], limit=10)
-        assert found == [(NOW - SECOND, step_key(run, 1), run, 1, 0) for run in (1, 2)]
-        claiming.drop(unit, [job[:2] for job in found])
+        assert found == [(step_key(run, 1), run, 1, 0) for run in (1, 2)]
+        claiming.drop(unit, [job.id for job in found])
         assert claiming.due_advances(unit, needs=[], limit=10) == []
         assert [job.run for job in claiming.due_advances(unit, needs=["w/s"], limit=10)] == [3]
 
 
 def test_the_work_of_one_event(database: Database) -> None:
-    columns = ("id", "environment", "event", "subscriber", "step", "status", "results", "trace", "created_at")
+    whose = ("id", "environment", "event", "subscriber", "workflow", "tenant", "topic")
+    columns = (*whose, "step", "status", "results", "trace", "created_at")
     with unit_of(database) as unit:
-        insert_rows(
-            unit, Run, columns, [(run, 1, run % 2, run, 1, 1, "{}", "", unit.timestamp(NOW)) for run in (1, 2, 3, 4)]
-        )
+        rest = (1, 0, 0, 1, 1, "{}", "", unit.timestamp(NOW))
+        insert_rows(unit, Run, columns, [(run, 1, run % 2, run, *rest) for run in (1, 2, 3, 4)])
         put(unit, [1, 2])
         put(unit, [3, 4], kind=JobKind.ADVANCE)
-        assert [job.run for job in claim(unit, scope=Scope(event=1))] == [1]
-        assert [job.run for job in claiming.due_advances(unit, needs=[], limit=10, scope=Scope(event=1))] == [3]
+        assert [job.run for job in claim(unit, only=WorkFilter(event=1))] == [1]
+        assert [job.run for job in claiming.due_advances(unit, needs=[], limit=10, only=WorkFilter(event=1))] == [3]
 
 
 @pytest.mark.parametrize("kind", ["claim", "advance"])
@@ -211,11 +206,15 @@ def test_a_claim_waits_for_the_writer_on_sqlite(url_of) -> None:
 @pytest.mark.parametrize(
     ("statement", "values", "way"),
     [
-        (claiming.FREE_CALLS.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
-        (claiming.LOST_CALLS.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
-        (claiming.ADVANCES.all[0], {}, "SEARCH notifykit_job USING PRIMARY KEY (due_at<?)"),
-        (claiming.NEXT_FREE, {}, "SCAN notifykit_job"),  # in the order of its key: the first that fits ends it
-        (claiming.HELD, {"runs": [1], "jobs": [65]}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_run (run=?)"),
+        (claiming.FREE_CALLS.all[0], {}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_due_at_id (due_at<?)"),
+        (claiming.LOST_CALLS.all[0], {}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_due_at_id (due_at<?)"),
+        (claiming.ADVANCES.all[0], {}, "SEARCH notifykit_job USING INDEX ix_notifykit_job_due_at_id (due_at<?)"),
+        (
+            claiming.NEXT_FREE,
+            {},
+            "SCAN notifykit_job USING INDEX ix_notifykit_job_due_at_id",
+        ),  # the first that fits ends it
+        (claiming.HELD, {"jobs": [65]}, "SEARCH notifykit_job USING INTEGER PRIMARY KEY (rowid=?)"),
     ],
 )
 def test_due_work_is_found_by_its_key_among_many(statement: Statement, values: dict[str, Any], way: str) -> None:

@@ -134,6 +134,6 @@ def test_schedules() -> None:
 
 
 def test_a_statement_in_a_few_words() -> None:
-    text = 'SELECT notifykit_job.id FROM notifykit_job WHERE notifykit_job.run = "x"\n FOR UPDATE SKIP LOCKED'
+    text = 'SELECT notifykit_job.id FROM notifykit_job WHERE notifykit_job.subject = "x"\n FOR UPDATE SKIP LOCKED'
     assert summary(text) == "SELECT job FOR UPDATE SKIP LOCKED"
     assert summary("BEGIN IMMEDIATE") == "BEGIN IMMEDIATE"

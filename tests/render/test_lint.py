@@ -47,7 +47,7 @@ def test_a_good_workflow_passes():
         ({"body": "{% if payload.x %}"}, "body, line 1", "Unexpected end of template"),
         ({"body": "{{ payload.x | uper }}"}, "body, line 1", "no filter is named 'uper'. Did you mean 'upper'?"),
         ({"body": "{{ payload.x is strin }}"}, "body, line 1", "no test is named 'strin'. Did you mean 'string'?"),
-        ({"body": "{% include 'x' %}"}, "body, line 1", "'include'"),
+        ({"body": "{% include 'x' %}"}, "body, line 1", "no template is named 'x'"),
         ({"body": "{{{ payload.x }}"}, "body, line 1", "expected token ':'"),
         ({"body": "{{ '\\x00' }}"}, "body, line 1", "NUL"),
         ({"body": "a\0"}, "body", "NUL"),

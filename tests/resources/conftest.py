@@ -18,6 +18,7 @@ from notifykit.flow.steps import Email, InApp
 from notifykit.ids import encode_id, step_key
 from notifykit.model import Content, DeliveryAttempt, Event, Message, Run, metadata
 from notifykit.model.codes import AttemptClass, ChannelCode, MessageStatus, RunStatus
+from notifykit.model.scope import Scope
 from notifykit.model.trace import line
 from notifykit.queries import versions
 from notifykit.resources.executions import Executions
@@ -41,6 +42,10 @@ T = TypeVar("T")
 news = Workflow("news", steps=[InApp("bell", body="b"), Email("mail", subject="s", body="b")], tags=["a", "b"])
 
 
+RUN_COLUMNS = (
+    "id", "environment", "event", "subscriber", "workflow", "tenant", "topic", "step", "status", "results", "trace",
+    "created_at", "finished_at",
+)  # fmt: skip
 MESSAGE_COLUMNS = (
     "id", "environment", "tenant", "subscriber", "workflow", "channel", "content", "subject", "body", "cta", "data",
     "status", "feed_at", "created_at",
@@ -79,7 +84,7 @@ class House:
             self.registry,
             self.clock.now(),
             lambda name: name in self.observed,
-            tenant=self.tenant,
+            scope=Scope(tenant=self.tenant),
         )
 
     def write(self, work: Callable[[Unit], T]) -> T:
@@ -181,9 +186,9 @@ def tell(
     insert_rows(
         unit,
         Run,
-        ("id", "environment", "event", "subscriber", "step", "status", "results", "trace", "created_at", "finished_at"),
+        RUN_COLUMNS,
         [
-            (run, 1, event, person, 0, RunStatus.COMPLETED.value, "{}", story, now, now)
+            (run, 1, event, person, version.workflow_id, tenant, 0, 0, RunStatus.COMPLETED.value, "{}", story, now, now)
             for run, person in zip(runs, mine, strict=True)
         ],
     )

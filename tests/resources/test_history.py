@@ -10,12 +10,12 @@ from notifykit.clock import from_micros, micros
 from notifykit.events import MessageQueued
 from notifykit.flow.steps import Push
 from notifykit.ids import decode_id, encode_id
-from notifykit.model import Job
+from notifykit.lifecycle.enqueuing import enqueue
 from notifykit.model.codes import AttemptClass, JobKind, MessageStatus
+from notifykit.model.job import NewJob
 from notifykit.model.trace import Line, line
 from notifykit.resources.executions import merged
 from notifykit.resources.messages import shortened
-from notifykit.store.rows import insert_rows
 from notifykit.workflow.definition import Workflow
 from tests.resources.conftest import House, attempted, news
 
@@ -140,7 +140,7 @@ def test_retry_queues_again(told: House) -> None:
     assert told.due[-1] == told.clock.now()
     assert told.messages.retry(failed) == told.messages.retry([]) == 0
     assert {each.status for each in told.messages.list(subscriber="ada", channel="email")} == {"queued"}
-    jobs = told.rows("SELECT id, kind, message, run, attempt, owner FROM notifykit_job ORDER BY id")
+    jobs = told.rows("SELECT id, kind, message, subject, attempt, owner FROM notifykit_job ORDER BY id")
     assert jobs[0] == (number, JobKind.DELIVER.value, number, number >> 6, 0, "")
     assert len(jobs) == 2
     assert [type(event) for event in told.heard] == [MessageQueued, MessageQueued]
@@ -156,9 +156,7 @@ def test_a_run_that_is_to_go_on_waits_for_the_retry(told: House) -> None:
     number = decode_id("msg", failed.id)
 
     def resume(unit: Any) -> None:
-        columns = ("due_at", "id", "kind", "run", "step", "attempt", "rescues", "message", "needs", "owner")
-        row = (unit.timestamp(unit.now), number, JobKind.ADVANCE.value, number >> 6, 1, 0, 0, 0, "", "")
-        insert_rows(unit, Job, columns, [row])
+        enqueue(unit, [NewJob(number, 1, unit.now, JobKind.ADVANCE.value, number >> 6, 1)])
 
     told.write(resume)
     assert told.messages.retry(failed.id) == 1
@@ -256,9 +254,7 @@ def test_environments_do_not_see_each_other(light: House) -> None:
     original = light.unit
 
     def elsewhere(connection: Any) -> Any:
-        unit = original(connection)
-        unit.environment = 7
-        return unit
+        return original(connection).within_environment(7)
 
     light.unit = elsewhere  # type: ignore[method-assign]
     assert light.messages.list().items == light.runs.list().items == light.subscribers.list().items == []

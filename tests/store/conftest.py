@@ -22,7 +22,7 @@ from notifykit.store.dialect import Dialect
 from notifykit.unit_of_work.unit import Unit
 from notifykit.workflow.registry import Registry
 from tests.harness import databases
-from tests.store import second
+from tests.store import later
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SERVERS = ("postgresql", "mariadb")
@@ -99,7 +99,7 @@ def bare(url: str) -> None:
     with database.engine.begin() as connection:
         metadata.drop_all(connection)
         schema.versions.drop(connection, checkfirst=True)
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {second.TABLE}")
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {later.TABLE}")
     database.close()
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the tables share: what a database says of itself, a second version, processes that are killed."""
+"""What the tests of the tables share: what a database says of itself, a later version, processes that are killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from notifykit.store import schema
 from notifykit.store.database import Database
-from tests.store import second
+from tests.store import later
 from tests.store.conftest import bare
 
 LOOKS = ("SELECT", "PRAGMA", "SHOW", "DESCRIBE", "SET", "BEGIN")
@@ -63,10 +63,10 @@ def without_tables(url: str) -> str:
 
 @contextmanager
 def behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The library knows a second version while the block lasts."""
+    """The library knows a later version while the block lasts."""
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "REVISIONS", {**schema.REVISIONS, second.VERSION: second.__name__})
-        patch.setattr(schema, "HEAD", second.VERSION)
+        patch.setattr(schema, "REVISIONS", {**schema.REVISIONS, later.VERSION: later.__name__})
+        patch.setattr(schema, "HEAD", later.VERSION)
         yield
 
 

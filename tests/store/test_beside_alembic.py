@@ -16,7 +16,7 @@ from alembic.config import Config
 import notifykit as nk
 from notifykit.store import engines, schema
 from notifykit.store.database import Database
-from tests.store import second
+from tests.store import later
 from tests.store.schemas import behind
 
 hello = nk.Workflow("hello", steps=[nk.InApp("bell", body="Hello")])
@@ -103,7 +103,7 @@ def test_migrate_inside_a_hosts_migration(
     with behind(monkeypatch), nk.Engine(empty_url, workflows=[hello]) as notify:
         assert upgrade(lambda _: notify.migrate(), lambda _: None, each) == [(1, "b"), (2, "b")]
         assert notify.trigger(hello, to="ada").status == "processed"
-    assert version(empty_url) == second.VERSION
+    assert version(empty_url) == later.VERSION
 
 
 @pytest.mark.parametrize("each", [False, True])
@@ -137,7 +137,7 @@ def test_a_file_upgraded_in_another_thread_during_a_hosts_migration(
 
     with behind(monkeypatch):
         assert upgrade(elsewhere, elsewhere, False) == [(1, "b"), (2, "b")]
-    assert version(url) == second.VERSION
+    assert version(url) == later.VERSION
 
 
 def test_eight_files_upgraded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,4 +153,4 @@ def test_eight_files_upgraded_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         return version(url)
 
     with behind(monkeypatch), ThreadPoolExecutor(len(urls)) as pool:
-        assert list(pool.map(migrate, urls)) == [second.VERSION] * len(urls)
+        assert list(pool.map(migrate, urls)) == [later.VERSION] * len(urls)

@@ -17,9 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import notifykit as nk
-from notifykit.store import engines, schema
-from notifykit.store import hilo as blocks
-from notifykit.store import pool_capacity as room
+from notifykit.store import database as databases
+from notifykit.store import engines, pool_capacity, schema
 from notifykit.store.database import Database
 from tests.harness.statements import statements
 from tests.store.conftest import SERVERS, bare
@@ -43,8 +42,8 @@ class NeverWaited(sa.QueuePool):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for what cannot come."""
-    monkeypatch.setattr(room, "WAIT", timedelta(milliseconds=60))
-    monkeypatch.setattr(blocks, "IMPATIENT", timedelta(seconds=1))
+    monkeypatch.setattr(pool_capacity, "WAIT", timedelta(milliseconds=60))
+    monkeypatch.setattr(databases, "BESIDE_HOST", timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_one_free_connection_serves_all(
 ) -> None:
     url = url_of(kind)
     bare(url)
-    monkeypatch.setattr(room, "WAIT", timedelta(seconds=20))
+    monkeypatch.setattr(pool_capacity, "WAIT", timedelta(seconds=20))
     options: dict[str, Any] = {"pool_size": ALL, "max_overflow": 1, "pool_timeout": 20}
     host = sa.create_engine(engines.parsed(url), isolation_level="READ COMMITTED", **options)
     together = threading.Barrier(ALL, timeout=20)

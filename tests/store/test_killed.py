@@ -7,12 +7,13 @@ from sqlalchemy import insert
 
 from notifykit.model import Topic
 from notifykit.store.database import Database
+from tests.store import later
 from tests.store.conftest import NOW
 from tests.store.schemas import behind, contents, in_pieces, without_tables
 
 
 def migrated(url: str, *, topic: bool = False) -> str:
-    """The URL of a database with tables, made at once, and maybe with a row for the second version to change."""
+    """The URL of a database with tables, made at once, and maybe with a row for the later version to change."""
     database = Database.open(url)
     database.migrate()
     if topic:
@@ -35,7 +36,7 @@ def test_an_upgrade_killed_at_any_statement_is_finished_by_the_next(
     with behind(monkeypatch):
         assert in_pieces(empty_url) > 1
         found = contents(empty_url)
-        assert found[1]["notifykit_version"] == [("0002",)]
+        assert found[1]["notifykit_version"] == [(later.VERSION,)]
         assert found[1]["notifykit_topic"][0][-1] == "red"
     whole = without_tables(empty_url)
     migrated(whole, topic=True)

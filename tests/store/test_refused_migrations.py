@@ -13,14 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 import notifykit as nk
-from notifykit.store import hilo as blocks
-from notifykit.store import schema
+from notifykit.store import hilo, schema
 from notifykit.store.database import Database
 from notifykit.store.mariadb import _lock_name
 from notifykit.store.postgres import SCHEMA_LOCK
 from tests.harness.databases import SERVERS as KNOWN
 from tests.harness.databases import run
-from tests.store import second
+from tests.store import later
 from tests.store.conftest import SERVERS, bare
 from tests.store.schemas import behind
 
@@ -126,7 +125,7 @@ LOCKS = {
 def test_another_process_that_does_not_end(
     kind: str, url_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BUSY_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(hilo, "BUSY_TIMEOUT", timedelta(seconds=1))
     url = url_of(kind)
     bare(url)
     other = Database.open(url)
@@ -142,7 +141,7 @@ def test_another_process_that_does_not_end(
 def test_a_transaction_that_uses_the_tables_does_not_end(
     kind: str, url_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BUSY_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(hilo, "BUSY_TIMEOUT", timedelta(seconds=1))
     url = url_of(kind)
     made(url, schema.HEAD)
     other = Database.open(url)
@@ -150,7 +149,7 @@ def test_a_transaction_that_uses_the_tables_does_not_end(
         with other.engine.connect() as connection:
             connection.exec_driver_sql("SELECT * FROM notifykit_topic").all()
             assert "is locked" in refusal(url, nk.StorageError)
-        made(url, second.VERSION)
+        made(url, later.VERSION)
     other.close()
 
 
@@ -202,29 +201,29 @@ def test_a_full_disk(url_of: Callable[[str], str]) -> None:
     ("wrong", "said"),
     [
         (lambda op: op.drop_column("notifykit_nowhere", "name"), "call notify.migrate() again"),
-        (lambda op: op.execute(sa.insert(schema.versions).values(version_num="0001")), "call notify.migrate() again"),
-        (lambda op: {}["config"], "could not be brought to version 0002: 'config'"),
-        (lambda op: op.create_table(second.TABLE, sa.Column("id")), "call notify.migrate() again"),
+        (lambda op: op.execute(sa.insert(schema.versions).values(version_num="0002")), "call notify.migrate() again"),
+        (lambda op: {}["config"], "could not be brought to version 0003: 'config'"),
+        (lambda op: op.create_table(later.TABLE, sa.Column("id")), "call notify.migrate() again"),
     ],
     ids=["refused", "duplicate", "bug", "compile"],
 )
 def test_a_step_that_fails(empty_url: str, monkeypatch: pytest.MonkeyPatch, wrong: Any, said: str) -> None:
     made(empty_url, schema.HEAD)
     with monkeypatch.context() as patch, behind(monkeypatch):
-        patch.setattr(second, "upgrade", wrong)
+        patch.setattr(later, "upgrade", wrong)
         with nk.Engine(empty_url) as notify, pytest.raises((nk.SchemaError, nk.StorageError)) as caught:
             notify.migrate()
         assert said in str(caught.value)
         patch.undo()
-        made(empty_url, second.VERSION)
+        made(empty_url, later.VERSION)
 
 
 def test_a_step_that_is_not_in_this_installation(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made(empty_url, schema.HEAD)
-    gone = "notifykit.store.migrations.versions.v0002_gone"
+    gone = "notifykit.store.migrations.versions.v0003_gone"
     with behind(monkeypatch), monkeypatch.context() as patch:
-        patch.setattr(schema, "REVISIONS", {"0001": schema.REVISIONS["0001"], "0002": gone})
+        patch.setattr(schema, "REVISIONS", {**schema.REVISIONS, "0003": gone})
         text = refusal(empty_url, nk.SchemaError)
     assert f"The module {gone}" in text
-    assert "version 0002" in text
+    assert "version 0003" in text
     assert text.endswith("build it with `--collect-all notifykit`.")

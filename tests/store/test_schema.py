@@ -15,7 +15,7 @@ from notifykit.store import schema
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
 from notifykit.store.migrations import versions
-from tests.store import second
+from tests.store import later
 from tests.store.conftest import bare, in_unit, unit_of
 from tests.store.schemas import behind, structure
 
@@ -129,10 +129,10 @@ def test_older_tables_are_upgraded_in_a_file_and_named_on_a_server(
         if database.dialect.name == "sqlite":
             database.ready()
         else:
-            with pytest.raises(SchemaError, match=r"version 0001 instead of 0002.*notify\.migrate\(\)"):
+            with pytest.raises(SchemaError, match=r"version 0002 instead of 0003.*notify\.migrate\(\)"):
                 database.ready()
             database.migrate()
-        assert second.TABLE in tables(empty_url)
+        assert later.TABLE in tables(empty_url)
         database.ready()
         database.migrate()
         database.close()

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from notifykit.errors import ConfigurationError, SchemaError, UnitError
 from notifykit.model import TopicMember
+from notifykit.store import database as databases
 from notifykit.store import sqlite
 from notifykit.store.async_database import AsyncDatabase
 from notifykit.store.database import Database
@@ -207,7 +209,7 @@ def test_a_fork_gets_connections_and_locks_of_its_own(tmp_path: Path) -> None:
                 assert database.engine.pool is not before
                 with database.transaction(write=False) as connection:  # the parent's writer is still open
                     assert count(connection) == 0
-                assert database._turns.holder is None
+                assert database._writer_lock.holder is None
             except BaseException:
                 os._exit(1)
             os._exit(0)
@@ -279,7 +281,7 @@ def test_the_hosts_open_transaction_on_the_only_connection_survives(host: sa.Eng
 
 @pytest.mark.parametrize("host", HOSTS, indirect=True)
 def test_inside_a_hosts_transaction_no_table_is_made_in_it(host: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "IMPATIENT", 20)
+    monkeypatch.setattr(databases, "BESIDE_HOST", timedelta(milliseconds=20))
     database = Database.bound(host)
     with host.connect() as connection:
         connection.exec_driver_sql("INSERT INTO orders DEFAULT VALUES")

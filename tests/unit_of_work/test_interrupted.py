@@ -92,7 +92,7 @@ class Interrupted:
         self.notify.subscribers.upsert("bob")
         runtime = self.notify._runtime
         assert not runtime.inside, where
-        assert runtime.database._turns.holder is None, where
+        assert runtime.database._writer_lock.holder is None, where
 
     def _in_a_thread(self, where: str) -> None:
         done: list[object] = []

@@ -13,7 +13,7 @@ SCOPE = {"payload": {"orders": [{"at": "2026-01-01T01:00:00+01:00"}], "days": 3,
 def test_a_path_finds_a_value():
     path = Path.read("payload.orders.0.at")
     assert str(path) == "payload.orders.0.at"
-    assert path.moment(SCOPE) == datetime(2026, 1, 1, tzinfo=UTC)
+    assert path.find_time(SCOPE) == datetime(2026, 1, 1, tzinfo=UTC)
     assert Path.read("payload.orders.1.at").find(SCOPE) is None
     assert Path.read("actor.x").find(SCOPE) is None
 
@@ -23,7 +23,7 @@ def test_a_path_finds_a_value():
 )
 def test_what_is_no_time_is_named(text, says):
     with pytest.raises(InputError, match=says) as caught:
-        Path.read(text).moment(SCOPE)
+        Path.read(text).find_time(SCOPE)
     assert caught.value.field == text
 
 

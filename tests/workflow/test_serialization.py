@@ -204,6 +204,33 @@ def test_the_names_of_the_wire_are_understood():
     assert Workflow.from_dict(wire, key="other").key == "other"
 
 
+def test_under_another_key_functions_are_those_of_that_key():
+    given = {"key": "order", **Workflow("order", steps=[Custom("work", works)]).definition}
+    (work,) = Workflow.from_dict(given, key="copy").steps
+    assert work.run.name == "copy/work"
+
+
+def test_a_large_definition_is_read():
+    large = {"kind": "email", "id": "mail", "subject": "s", "html": "x" * 600_000}
+    assert len(Workflow.from_dict({"key": "k", "steps": [large]}).steps[0].html) == 600_000
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": True}},
+        {"properties": []},
+        {"required": "x"},
+        {"required": [1]},
+        {"$ref": 7},
+        {"$ref": "#/$defs/A"},
+        {"$ref": "#/$defs/A", "$defs": {"A": True}},
+    ],
+)
+def test_of_a_schema_that_says_nothing_usable_nothing_is_asked(schema):
+    assert Workflow.from_dict({"key": "k", "steps": [], "payload": schema}).serialize({"a": 1}) == {"a": 1}
+
+
 def test_a_schema_without_a_model_still_asks_for_what_is_required():
     made = Workflow.from_dict({"key": "k", **Workflow("k", steps=[], payload=Shipped).definition})
     for copied in (made, copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit.errors import InputError
-from notifykit.workflow.span import UNITS, after, moment, problem
+from notifykit.workflow.span import UNITS, after, problem, utc_time
 
 JANUARY = datetime(2026, 1, 31, 9, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -67,7 +67,7 @@ def test_the_nearest_unit_is_proposed():
 @given(MOMENTS)
 def test_a_moment_reads_back(start):
     elsewhere = start.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    assert moment(start.isoformat(), "x") == moment(elsewhere.isoformat(), "x") == start
+    assert utc_time(start.isoformat(), "x") == utc_time(elsewhere.isoformat(), "x") == start
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_a_moment_reads_back(start):
 )
 def test_what_is_no_moment(value, says):
     with pytest.raises(InputError, match=says) as caught:
-        moment(value, "payload.send_at")
+        utc_time(value, "payload.send_at")
     assert caught.value.field == "payload.send_at"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from notifykit.flow.moving import MovingRuns
-    from notifykit.flow.run_columns import Indexes
+    from notifykit.flow.run_columns import Indexes, Text
     from notifykit.render.compiled import CompiledStep
 
-NO_TEXT = (None, None, None, None)
+NO_TEXT: Text = (None, None, None, None)
 """Subject, body, cta and data of a message whose text stands elsewhere, or is not made yet."""
 
 

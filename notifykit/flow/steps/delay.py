@@ -124,4 +124,4 @@ def _due(moving: MovingRuns, step: CompiledStep, index: int) -> datetime:
     if delay.until is None:
         return after(now, delay.span)
     moving.fill(index)
-    return delay.paths["until"].moment(moving.scope)
+    return delay.paths["until"].find_time(moving.scope)

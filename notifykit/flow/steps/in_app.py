@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from notifykit.errors import RenderError
 from notifykit.flow.run_columns import without
 from notifykit.flow.steps.behaviour import Behaviour
 from notifykit.flow.steps.channel import NO_TEXT, wanting
 from notifykit.flow.trace_log import TraceEntry
-from notifykit.ids import step_key
 from notifykit.model.codes import Channel, ChannelCode, MessageStatus
 from notifykit.model.values import Json
 from notifykit.texts import error_text
@@ -19,7 +18,7 @@ from notifykit.workflow.steps import NOT_DELIVERED, ChannelStep
 
 if TYPE_CHECKING:
     from notifykit.flow.moving import MovingRuns
-    from notifykit.flow.run_columns import EventContext, Indexes
+    from notifykit.flow.run_columns import EventContext, Indexes, Text
     from notifykit.queries.facts import Loader
     from notifykit.render.compiled import CompiledStep
 
@@ -79,13 +78,13 @@ def _write(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
     add, continued, workflow = moving.changes.messages.append, moving.context.trace.add, runs.version.workflow_id
     next_path = dict[int, int]()
     failed: list[int] = []
-    last, text = None, NO_TEXT
+    last, text, kept = None, NO_TEXT, 0
     for index in indexes:
         event = events[index]
         try:
             if personal or event is not last or own[index] is not None:
                 moving.fill(index)
-                text, last = render(), event if own[index] is None else None
+                text, last, kept = render(), event if own[index] is None else None, 0
         except RenderError as error:
             failed.append(index)
             moving.fail(index, step, error_text(error))
@@ -93,7 +92,8 @@ def _write(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
             continue
         content, shown = 0, text
         if event.fans_out and not personal and own[index] is None:
-            content, shown = _share(moving, event, position, text), NO_TEXT
+            kept = kept or _share(moving, event, position, text, ids[index] << 6 | position)
+            content, shown = kept, NO_TEXT
         add(
             (
                 ids[index] << 6 | position,
@@ -115,12 +115,12 @@ def _write(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> Indexes:
     return without(indexes, failed) if step.step.stop_on_fail else indexes
 
 
-def _share(moving: MovingRuns, event: EventContext, position: int, text: tuple[Any, ...]) -> int:
-    """The id of a text that all runs of an event share; kept when it is met first."""
-    number = step_key(event.id, position)
+def _share(moving: MovingRuns, event: EventContext, position: int, text: Text, message: int) -> int:
+    """The id of a text that runs of an event share: that of the first message that has it, which is written once."""
     if event.shared is None:
-        event.shared = set()
-    if position not in event.shared:
-        event.shared.add(position)
+        event.shared = {}
+    number = event.shared.get((position, text))
+    if number is None:
+        number = event.shared[position, text] = message
         moving.changes.contents.append((number, *text))
     return number

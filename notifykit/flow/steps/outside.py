@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from notifykit.errors import RenderError
-from notifykit.flow.run_columns import Wait
 from notifykit.flow.steps.behaviour import Behaviour, Record
 from notifykit.flow.steps.channel import NO_TEXT, reachable, wanting
 from notifykit.flow.trace_log import TraceEntry
 from notifykit.ids import step_key
 from notifykit.model.codes import Channel, ChannelCode, JobKind, MessageStatus
+from notifykit.model.job import NewJob
 from notifykit.model.values import Json
 from notifykit.texts import error_text
 from notifykit.workflow.steps import ChannelStep
@@ -124,7 +124,7 @@ def _queue(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> None:
     runs, stamp, now = moving.runs, moving.context.instant.stamp, moving.context.instant.now
     code, position, environment = ChannelCode.of(step.step.channel).value, step.index, moving.context.environment
     queued = TraceEntry(step.step.id, "message_queued", None, None, "queued", IN_QUEUE)
-    workflow, add, wait = runs.version.workflow_id, moving.changes.messages.append, moving.changes.waits.append
+    workflow, add, enqueue = runs.version.workflow_id, moving.changes.messages.append, moving.changes.jobs.append
     for index in indexes:
         run, event = runs.ids[index], runs.events[index]
         number = step_key(run, position)
@@ -143,7 +143,7 @@ def _queue(moving: MovingRuns, step: CompiledStep, indexes: Indexes) -> None:
                 stamp,
             )
         )
-        wait(Wait(now, DELIVER, run, position, number))
+        enqueue(NewJob(number, environment, now, DELIVER, run, position, number))
         moving.record(index, queued)
 
 

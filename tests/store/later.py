@@ -1,4 +1,4 @@
-"""A second version of the tables, until there is a real one: each kind of step that a version may need."""
+"""A version of the tables after the newest: each kind of step that a version may need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-VERSION = "0002"
+VERSION = "0003"
 TABLE = "notifykit_note"
 
 
@@ -23,8 +23,8 @@ def upgrade(op: Operations) -> None:
     op.execute("UPDATE notifykit_topic SET color = 'red' WHERE color IS NULL")
     if not there.has_index("notifykit_topic", "ix_notifykit_topic_color"):
         op.create_index("ix_notifykit_topic_color", "notifykit_topic", ["color"])
-    if there.has_index("notifykit_job", "ix_notifykit_job_run"):
-        op.drop_index("ix_notifykit_job_run", "notifykit_job")
+    if there.has_index("notifykit_job", "ix_notifykit_job_subject"):
+        op.drop_index("ix_notifykit_job_subject", "notifykit_job")
     if "data" in columns(there, "notifykit_tenant"):
         with op.batch_alter_table("notifykit_tenant") as batch:
             batch.drop_column("data")
