@@ -145,7 +145,7 @@ class TaskExecutor:
 
     def _patience(self) -> float:
         """Seconds until somebody must be looked after."""
-        moments = [self._renewed_at + RENEWAL]
+        moments = [self._renewed_at + RENEWAL, monotonic() + self._timeout]  # for calls that start meanwhile
         moments += [call.since + self._timeout for call in self._tasks.values() if call.has_started]
         moments += [call.gate.closes for call in self._queue if call.gate.closes is not None]
         return max(0.001, min(moments) - monotonic())

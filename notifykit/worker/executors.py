@@ -176,7 +176,7 @@ class ThreadExecutor:
 
     def _patience(self) -> float:
         """Seconds until somebody must be looked after."""
-        moments = [self._renewed_at + RENEWAL]
+        moments = [self._renewed_at + RENEWAL, monotonic() + self._timeout]  # for calls that start meanwhile
         for call in self._under_way:
             if call.has_started:
                 moments.append(call.since + self._timeout)

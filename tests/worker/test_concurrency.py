@@ -258,7 +258,7 @@ def test_a_custom_step_without_an_answer_has_failed(house: Callable[..., Both], 
     release = threading.Event()
 
     def hang(context: Any) -> None:
-        release.wait(60)
+        release.wait(5)  # an answer after all, to a drain that waits longer than it was told
 
     asks = nk.Workflow("asks", steps=[nk.Custom("ask", hang, stop_on_fail=True), nk.InApp("bell", body="b")])
     notify = house(hooks=False, workflows=[asks])
