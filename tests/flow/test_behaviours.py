@@ -109,3 +109,24 @@ def test_runs_that_went_the_same_way_share_their_path() -> None:
     assert trace.add(0, sent) == trace.add(0, sent) != trace.add(0, TraceEntry("bell", "message_sent", "why"))
     assert trace.start({"a": record("sent")}, has_message=True) == trace.start({"a": record("sent")}, has_message=True)
     assert trace.start({"a": record("sent")}, has_message=True) != trace.start({"a": record("sent")}, has_message=False)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        ([], None),
+        (["message_skipped"], "why"),
+        (["message_skipped", "message_sent"], None),
+        (["message_queued", "message_skipped"], None),
+    ],
+)
+def test_a_run_without_a_message_says_why(kinds: list[str], reason: str | None) -> None:
+    trace, path = TraceLog(Instant.of(NOW, "now")), 0
+    for kind in kinds:
+        path = trace.add(path, TraceEntry("bell", kind, "why" if kind == "message_skipped" else None, None, "done"))
+    assert trace.reason_of(path) == reason
+
+
+def test_a_message_to_the_outside_has_no_text_yet() -> None:
+    (row,) = Given().advance(MAIL).changes.messages
+    assert row[6:11] == (0, None, None, None, None)
