@@ -28,6 +28,8 @@ WorkScheduled Workflow WorkflowOptions
 """.split()  # noqa: SIM905 - one name a line would be a page
 """What hosts import: a name goes from here only with a line in the changelog."""
 PACKAGES = [pytest.param(package, id=package.__name__) for package in (nk, model, providers, testing)]
+HANDED_ON = {"notifykit.providers": {"Integration"}}
+"""Names that a package takes from a room below it: providers may not import each other, nor the package that has them."""
 NAMESPACES = [*Namespace.__subclasses__(), *aio.AsyncNamespace.__subclasses__()]
 
 
@@ -63,7 +65,7 @@ def test_all_is_sorted(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_all_is_complete(package: ModuleType) -> None:
-    assert imported(package) - {"aio"} == set(package.__all__)
+    assert imported(package) - {"aio"} == set(package.__all__) - HANDED_ON.get(package.__name__, set())
 
 
 def test_every_promised_name_is_there() -> None:

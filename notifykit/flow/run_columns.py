@@ -62,7 +62,7 @@ class RunColumns:
         version: The version they are pinned to.
         ids: Run ids.
         events: Their events.
-        subscribers: Subscriber rows in the order of `subscriber_fields.COLUMNS`.
+        subscribers: Subscriber rows in the order of `subscriber_fields.ROW`.
         payloads: A run's own payload, or None where it is the event's.
         topics: The topic by which each came, 0 for none; empty where the runs are stored already.
         paths: Where each stands in the chunk's `TraceLog`.

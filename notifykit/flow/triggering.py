@@ -68,7 +68,7 @@ def trigger_bulk(
 
     Args:
         unit: The unit.
-        source: Triggers and wire dictionaries; a `Feed` where the source is an async iterable.
+        source: Triggers and wire dictionaries; a `PullBuffer` where the source is an async iterable.
         atomic: Refuse all where one is refused.
         progress: Called after each chunk with the number of triggers done so far.
 

@@ -49,7 +49,7 @@ def trigger_request(
     """One trigger of the typed call.
 
     Raises:
-        InputError: The workflow is no key, no workflow and no notice.
+        InputError: The workflow is no key, no workflow and none with its payload.
     """
     if unknown := options.keys() - OPTIONS:
         raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")

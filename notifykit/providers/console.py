@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from notifykit.outgoing import ChatMessage, EmailMessage, OutgoingMessage, PushMessage, Receipt, SmsMessage
-from notifykit.providers import Integration
+from notifykit.outgoing import ChatMessage, EmailMessage, Integration, OutgoingMessage, PushMessage, Receipt, SmsMessage
 
 
 class Console(Integration):

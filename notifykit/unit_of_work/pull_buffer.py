@@ -27,7 +27,7 @@ def next_batch(source: Iterator[Any] | PullBuffer, size: int) -> Generator[PullB
     """The next items of a source, at most `size`; none at its end.
 
     Args:
-        source: An iterator, pulled here, or a `Feed`, which is yielded until the driver has filled it.
+        source: An iterator, pulled here, or a `PullBuffer`, which is yielded until the driver has filled it.
         size: Items wanted.
 
     Returns:
