@@ -29,7 +29,7 @@ WorkScheduled Workflow WorkflowOptions
 """What hosts import: a name goes from here only with a line in the changelog."""
 PACKAGES = [pytest.param(package, id=package.__name__) for package in (nk, model, providers, testing)]
 HANDED_ON = {"notifykit.providers": {"Integration"}}
-"""Names that a package takes from a room below it: providers may not import each other, nor the package that has them."""
+"""Names that a package takes from a room below it: providers may not import each other, nor their package."""
 NAMESPACES = [*Namespace.__subclasses__(), *aio.AsyncNamespace.__subclasses__()]
 
 
