@@ -193,11 +193,6 @@ class Database(forks.Forked):
         return self.dialect.is_embedded and (write or not self._ready or self.is_shared)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the tables were looked at."""
-        return self._ready
-
-    @property
     def is_shared(self) -> bool:
         """Whether all transactions run on one connection."""
         return isinstance(self.engine.pool, StaticPool)

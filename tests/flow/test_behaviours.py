@@ -13,7 +13,7 @@ from notifykit.flow.steps import behaviour_of
 from notifykit.flow.trace_log import TraceEntry, TraceLog
 from notifykit.model.trace import lines
 from notifykit.workflow.serialization import MissingFunction
-from tests.flow.builder import NOW, Given
+from tests.flow.builder import NOW, Given, person
 
 LATER = NOW + timedelta(hours=1)
 MAIL = nk.Email("mail", subject="s", body="b")
@@ -128,5 +128,13 @@ def test_a_run_without_a_message_says_why(kinds: list[str], reason: str | None) 
 
 
 def test_a_message_to_the_outside_has_no_text_yet() -> None:
-    (row,) = Given().advance(MAIL).changes.messages
-    assert row[6:11] == (0, None, None, None, None)
+    (row,) = Given(people=[person(7)]).advance(MAIL).changes.messages
+    assert (row[3], row[6:11]) == (7, (0, None, None, None, None))
+
+
+def test_whether_a_function_is_pure_is_a_truth_value() -> None:
+    odd: Any = "yes"
+    assert list(nk.Custom("score", lambda context: {}, pure=odd).problems()) == [
+        "pure must be True or False, not 'yes'"
+    ]
+    assert list(PURE.problems()) == []
